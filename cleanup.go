@@ -1,0 +1,270 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// Clean-up is work on a citizen's records that goes on in pages of 256 after a change that had to be small: what is pending and
+// no longer allowed, what an erasure leaves, what has passed its time. A task is a record in a lane of its own kind, and so
+// survives a crash; each page is one change, with the task's place in it.
+const (
+	taskVoid  store.Key = prefixCleanUp + "void"
+	taskErase store.Key = prefixCleanUp + "erase"
+	taskTrim  store.Key = prefixCleanUp + "trim"
+
+	cleanUpPage = 256
+)
+
+// putCleanUp makes a task due at a time. One that is there already starts anew.
+func (d *draft) putCleanUp(task store.Key, c cleanUpRecord, at int64) error {
+	return d.putSealed(store.Record{Key: task, Lane: cleanUpLane(d.owner), Due: fromMicro(at)}, &c)
+}
+
+// putErasure is the first change of an erasure: from it on, nothing of the person can be read and nothing is sent.
+func (d *draft) putErasure(at int64) error {
+	if err := d.putSealed(store.Record{Key: keyTombstone}, &tombstoneRecord{at}); err != nil {
+		return err
+	}
+	d.del(keyDataKey)
+	d.del(keyProfile)
+	d.personal = nil
+	return d.putCleanUp(taskErase, cleanUpRecord{}, at)
+}
+
+// Erase removes what is kept about the citizen, but for the proof of lawful sends: the history of consent, and the decisions,
+// which hold no code, address or text (GDPR art. 17(3)(e)). When Erase returns nothing of it can be read any more and nothing is
+// sent: see [InFlightError]. The records themselves go in pages, while Run or Flush works; enrolment meanwhile is ErrErasing.
+// It asks for a login at L2.
+func (c *Citizen) Erase(ctx context.Context) error {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if c.id.Level < L2 {
+		return fmt.Errorf("%w: erasure asks for a login at level 2", ErrForbidden)
+	}
+	err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, erase: true})
+	if errors.Is(err, ErrErasing) {
+		return nil
+	}
+	return err
+}
+
+// erasedPrefixes are what an erasure deletes, in this order; what is not here is proof, or goes at its time.
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixWaiting, prefixLeased, prefixParked, prefixQuarantine, string(taskVoid), string(taskTrim)}
+
+// cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether there was anything.
+func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, err error) {
+	lanes := make([]store.Lane, cleanUpLanes)
+	for i := range lanes {
+		lanes[i] = laneCleanUp + store.Lane(i)
+	}
+	recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: lanes, Until: until, Limit: pageSize})
+	if err != nil {
+		return false, err
+	}
+	var ops []*op
+	for i := range recs {
+		if o := d.e.cleanUpOp(ctx, recs[i]); o != nil {
+			ops = append(ops, o)
+		}
+	}
+	progress := false
+	for _, err := range d.e.writer.do(ctx, ops...) {
+		switch {
+		case err == nil:
+			progress = true
+		case fatal(err):
+			return false, err
+		case !errors.Is(err, ErrBusy):
+			d.e.log().Error("a clean-up failed and will be tried again", "err", err)
+		}
+	}
+	return progress, nil
+}
+
+// cleanUpOp is the next page of what a due record asks for; nil: it has been done.
+func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
+	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
+	// guarded skips what is no longer as it was when it was due, and puts aside what cannot be read.
+	guarded := func(page func(tx *draft, c *cleanUpRecord) error) func(*draft) error {
+		return func(tx *draft) error {
+			now := tx.get(rec.Key)
+			if now == nil || !now.Due.Equal(rec.Due) {
+				return nil
+			}
+			var c cleanUpRecord
+			if err := tx.open(now, &c); errors.Is(err, store.ErrCorrupt) {
+				tx.quarantine(now)
+				return nil
+			} else if err != nil {
+				return err
+			}
+			return page(tx, &c)
+		}
+	}
+	var at cleanUpRecord
+	_ = e.codec.of(rec.Owner).open(&rec, &at) // guarded reads it again, and says what is wrong
+	switch rec.Key {
+	case taskVoid:
+		if err := e.voidPending(ctx, rec.Owner, at.From); err != nil {
+			e.log().Error("pending work could not be looked through, and will be", "err", err)
+			return nil
+		}
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
+			tx.del(rec.Key)
+			return nil
+		})
+	case taskErase:
+		if at.Step < len(erasedPrefixes) {
+			o.rng = all(erasedPrefixes[at.Step], cleanUpPage)
+			o.rng.KeysOnly = true
+		}
+		o.most = cleanUpPage + 1
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.erasePage(c, rec) })
+	case taskTrim:
+		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
+		o.most = 2*cleanUpPage + 1
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.trimPage(rec) })
+	default: // what has passed its time
+		o.apply = func(tx *draft) error {
+			if now := tx.get(rec.Key); now != nil && now.Due.Equal(rec.Due) {
+				tx.del(rec.Key)
+			}
+			return nil
+		}
+	}
+	return o
+}
+
+func (d *draft) erasePage(c *cleanUpRecord, task store.Record) error {
+	if c.Step >= len(erasedPrefixes) {
+		d.del(keyTombstone)
+		d.del(task.Key)
+		return nil
+	}
+	next := *c
+	if len(d.ranged) < cleanUpPage {
+		next.Step++
+	}
+	// The task first: see op.apply.
+	if err := d.putCleanUp(task.Key, next, toMicro(task.Due)); err != nil {
+		return err
+	}
+	for i := range d.ranged {
+		d.del(d.ranged[i].Key)
+	}
+	return nil
+}
+
+// trimPage deletes the sandbox's messages that are older than the newest ones it keeps.
+func (d *draft) trimPage(task store.Record) error {
+	messages, more := 0, false
+	var old []MessageID
+	for i := range d.ranged {
+		if strings.HasSuffix(string(d.ranged[i].Key), stateSuffix) {
+			continue
+		}
+		if messages++; messages <= keepSandbox {
+			continue
+		}
+		if more = len(old) == cleanUpPage/2; more {
+			break
+		}
+		old = append(old, messageIDOf(d.ranged[i].Key))
+	}
+	if more {
+		if err := d.putCleanUp(task.Key, cleanUpRecord{}, toMicro(task.Due)); err != nil {
+			return err
+		}
+	} else {
+		d.del(task.Key)
+	}
+	for _, id := range old {
+		for _, k := range []store.Key{messageKey(id), stateKey(id), decisionKey(id), outcomeKey(id)} {
+			d.del(k)
+		}
+	}
+	return nil
+}
+
+// voidPending looks through a citizen's open work that nobody holds, and ends what is no longer allowed, in pages. It is
+// not needed for safety, since consent is read again before each delivery: it makes the end visible at once.
+func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string) error {
+	rng := all(prefixWaiting, cleanUpPage)
+	for {
+		d, err := e.view(ctx, owner, rng, "")
+		if err != nil {
+			return err
+		}
+		byService := map[ServiceID][]store.Key{}
+		for i := range d.ranged {
+			var w workRecord
+			if d.open(&d.ranged[i], &w) == nil { // what cannot be read is put aside when it is due
+				byService[w.Service] = append(byService[w.Service], d.ranged[i].Key)
+			}
+		}
+		var ops []*op
+		for id, keys := range byService {
+			ops = append(ops, e.voidOp(owner, id, keys))
+		}
+		for _, err := range e.writer.do(ctx, ops...) {
+			if err != nil {
+				return err
+			}
+		}
+		if len(d.ranged) < rng.Limit {
+			return nil
+		}
+		rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
+	}
+}
+
+// voidOp ends, of some open work of one service, the deliveries that are not allowed any more.
+func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []store.Key) *op {
+	return &op{
+		owner: owner, also: service(id), most: 3 * len(work), keys: append(e.codec.of(owner).consentKeys(id), work...),
+		apply: func(tx *draft) error {
+			cs, err := tx.readConsent(id)
+			if err != nil {
+				return err
+			}
+			svc, err := tx.service(id)
+			if err != nil {
+				return err
+			}
+			now := micro(e.now())
+			for _, k := range work {
+				var w workRecord
+				if found, err := tx.read(k, &w); err != nil || !found {
+					continue
+				}
+				changed := false
+				for i := 0; i < len(w.Entries); i++ {
+					en := &w.Entries[i]
+					content, _, why := e.permitted(cs, svc, owner, en.Channel, en.Address, w.Secure, now)
+					if content != None || e.route(en.Channel) == nil {
+						continue
+					}
+					if err := e.settle(tx, messageIDOf(k), &w, i, result{kind: resultVoid, cause: why}, now); err != nil {
+						return err
+					}
+					changed = true
+					i--
+				}
+				if changed {
+					if err := tx.putWork(messageIDOf(k), &w, k); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+	}
+}

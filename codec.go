@@ -1,0 +1,395 @@
+package appio
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// A codec turns records into bytes and back. It is the only place that knows keys, names of owners and msgpack.
+//
+// Two kinds of secrets are used. The engine keys come from outside (Options.Keys) and seal records. The root secret is made
+// with the store, is kept in it sealed by an engine key, and never changes: pseudonyms, cursors and tokens come from it.
+type codec struct {
+	ring  Keyring
+	plain bool // checksums instead of sealing
+
+	maxSkew time.Duration // leased work is due that much after its lease
+
+	pseudonym []byte // derived from the root secret
+	cursor    []byte
+	token     []byte
+	body      []byte
+
+	mu      sync.Mutex
+	derived map[uint32][]byte // engine key id -> the key that owners' keys are derived from
+}
+
+// The kinds of owners. A prefix never changes; "in/" is reserved for messages enqueued in a host's own transaction.
+const (
+	ownerMeta    store.Owner = "m/"
+	citizenOwner             = "c/"
+	serviceOwner             = "s/"
+	orgOwner                 = "o/"
+	keyOwner                 = "k/"
+)
+
+func (c *codec) name(prefix, kind, id string) store.Owner {
+	sum := mac(c.pseudonym, kind, id)
+	return store.Owner(prefix + base64.RawURLEncoding.EncodeToString(sum[:16]))
+}
+
+func (c *codec) citizen(code fiscalcode.Person) store.Owner {
+	return c.name(citizenOwner, "citizen", string(code))
+}
+
+func (c *codec) organization(code fiscalcode.Organization) store.Owner {
+	return c.name(orgOwner, "organization", string(code))
+}
+
+func (c *codec) apiKey(hash []byte) store.Owner { return c.name(keyOwner, "key", string(hash)) }
+
+// service owners are named in clear: which services there are is public, and they are listed by id.
+func service(id ServiceID) store.Owner { return serviceOwner + store.Owner(id) }
+
+// short is a pseudonym within one owner.
+func (c *codec) short(owner store.Owner, kind, id string) string {
+	sum := mac(c.pseudonym, string(owner), kind, id)
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// engineKey is the key that owners' keys are derived from, for an engine key; id 0 is the current one.
+func (c *codec) engineKey(id uint32) (uint32, []byte, error) {
+	var key []byte
+	var err error
+	if id == 0 {
+		id, key, err = c.ring.Current()
+	} else {
+		c.mu.Lock()
+		d := c.derived[id]
+		c.mu.Unlock()
+		if d != nil {
+			return id, d, nil
+		}
+		key, err = c.ring.Key(id)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(key) != keySize || id == 0 {
+		return 0, nil, fmt.Errorf("%w: an engine key has a number from 1 and %d bytes", store.ErrKey, keySize)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.derived[id]
+	if d == nil {
+		d = derive(key, "records")
+		if c.derived == nil {
+			c.derived = map[uint32][]byte{}
+		}
+		c.derived[id] = d
+	}
+	return id, d, nil
+}
+
+// An ownerCodec seals and opens the records of one owner, as often as one reading of it needs.
+type ownerCodec struct {
+	*codec
+	owner    store.Owner
+	engine   *sealer            // current; made when first needed
+	older    map[uint32]*sealer // engine keys of other numbers
+	personal *sealer            // nil: there is no data key
+}
+
+func (c *codec) of(owner store.Owner) *ownerCodec { return &ownerCodec{codec: c, owner: owner} }
+
+func (c *ownerCodec) engineSealer(id uint32) (*sealer, error) {
+	if c.plain && id == 0 {
+		return &sealer{}, nil
+	}
+	if c.engine != nil && (id == 0 || id == c.engine.id) {
+		return c.engine, nil
+	}
+	if s := c.older[id]; s != nil {
+		return s, nil
+	}
+	n, key, err := c.engineKey(id)
+	if err != nil {
+		return nil, err
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(c.owner))
+	s := &sealer{aead: newAEAD(h.Sum(nil)), flags: flagSealed, id: n}
+	switch {
+	case id == 0:
+		c.engine = s
+	default:
+		if c.older == nil {
+			c.older = map[uint32]*sealer{}
+		}
+		c.older[id] = s
+	}
+	return s, nil
+}
+
+// newDataKey makes the person's data key and returns the record that keeps it, sealed by the engine key.
+func (c *ownerCodec) newDataKey() (store.Record, error) {
+	d := dataKeyRecord{Key: make([]byte, keySize)}
+	rand.Read(d.Key)
+	var id [4]byte
+	for d.ID == 0 {
+		rand.Read(id[:])
+		d.ID = binary.BigEndian.Uint32(id[:])
+	}
+	c.useDataKey(d)
+	return c.seal(store.Record{Key: keyDataKey}, &d)
+}
+
+func (c *ownerCodec) useDataKey(d dataKeyRecord) {
+	if c.plain {
+		c.personal = &sealer{flags: flagPersonal, id: d.ID}
+		return
+	}
+	c.personal = &sealer{aead: newAEAD(d.Key), flags: flagSealed | flagPersonal, id: d.ID}
+}
+
+// seal encodes v as the value of r under the engine key, sealPersonal under the person's data key.
+func (c *ownerCodec) seal(r store.Record, v any) (store.Record, error) {
+	s, err := c.engineSealer(0)
+	if err != nil {
+		return r, err
+	}
+	return c.sealWith(s, r, v)
+}
+
+func (c *ownerCodec) sealPersonal(r store.Record, v any) (store.Record, error) {
+	if c.personal == nil {
+		return r, errors.New("appio: no data key") // a programming error: callers make one first
+	}
+	return c.sealWith(c.personal, r, v)
+}
+
+func (c *ownerCodec) sealWith(s *sealer, r store.Record, v any) (store.Record, error) {
+	payload, release, err := encode(v)
+	if err != nil {
+		return r, err
+	}
+	r.Owner, r.Due = c.owner, micro(r.Due)
+	r.Value = s.seal(c.owner, &r, payload)
+	release()
+	return r, nil
+}
+
+// open checks and decodes a record into v. A record sealed with a data key that is gone is errShredded.
+func (c *ownerCodec) open(r *store.Record, v any) error {
+	payload, err := c.payload(r)
+	if err != nil {
+		return err
+	}
+	return decode(payload, v)
+}
+
+var errShredded = fmt.Errorf("%w: the person's data key is gone", store.ErrCorrupt)
+
+func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
+	h, err := readHeader(r.Value)
+	if err != nil {
+		return nil, err
+	}
+	var s *sealer
+	switch {
+	case h.flags&flagPersonal != 0:
+		if c.personal == nil || c.personal.id != h.id {
+			return nil, errShredded
+		}
+		s = c.personal
+	case h.flags&flagSealed == 0:
+		s = &sealer{}
+	default:
+		if h.id == 0 {
+			return nil, errTag
+		}
+		if s, err = c.engineSealer(h.id); err != nil {
+			return nil, err
+		}
+	}
+	// Who can write to the store must not be able to take sealing off.
+	if sealed := h.flags&flagSealed != 0; sealed != (s.aead != nil) || !sealed && !c.plain && c.owner != ownerMeta {
+		return nil, errTag
+	}
+	return s.open(c.owner, r)
+}
+
+// encode is msgpack with compact integers; release gives the buffer back.
+func encode(v any) (payload []byte, release func(), err error) {
+	e := encoders.Get().(*encoder)
+	e.buf.Reset()
+	e.enc.Reset(&e.buf)
+	e.enc.UseCompactInts(true)
+	e.enc.SetSortMapKeys(true)
+	if err := e.enc.Encode(v); err != nil {
+		return nil, nil, fmt.Errorf("appio: encode: %w", err)
+	}
+	return e.buf.Bytes(), func() {
+		if e.buf.Cap() <= 64<<10 {
+			encoders.Put(e)
+		}
+	}, nil
+}
+
+type encoder struct {
+	buf bytes.Buffer
+	enc *msgpack.Encoder
+}
+
+var encoders = sync.Pool{New: func() any { return &encoder{enc: msgpack.NewEncoder(nil)} }}
+
+// decode reads msgpack that guard has passed. Unknown fields are left out, so that a newer version may add some.
+func decode(payload []byte, v any) error {
+	if err := guard(payload); err != nil {
+		return err
+	}
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	d.r.Reset(payload)
+	d.dec.Reset(&d.r)
+	if err := d.dec.Decode(v); err != nil {
+		return fmt.Errorf("%w: a record's fields are of other types", store.ErrCorrupt)
+	}
+	return nil
+}
+
+type decoder struct {
+	r   bytes.Reader
+	dec *msgpack.Decoder
+}
+
+var decoders = sync.Pool{New: func() any { return &decoder{dec: msgpack.NewDecoder(nil)} }}
+
+// maxDepth is how deep msgpack may be nested; our records use six.
+const maxDepth = 32
+
+var errMalformed = fmt.Errorf("%w: a record is not well-formed", store.ErrCorrupt)
+
+// guard checks that b is one well-formed msgpack value: no declared length exceeds the bytes that are left, and nesting has
+// an end. Without it the decoder asks for as much memory as five hostile bytes say, or recurses until the process dies.
+func guard(b []byte) error {
+	var stack [maxDepth]uint64 // values still to come at each depth
+	depth := 0
+	stack[0] = 1
+	for {
+		for stack[depth] == 0 {
+			if depth == 0 {
+				if len(b) != 0 {
+					return errMalformed
+				}
+				return nil
+			}
+			depth--
+		}
+		stack[depth]--
+		if len(b) == 0 {
+			return errMalformed
+		}
+		code := b[0]
+		b = b[1:]
+		var skip, children uint64 // bytes of content; values inside
+		nest, short := false, false
+		length := func(n int) uint64 {
+			if len(b) < n {
+				short = true
+				return 0
+			}
+			var v uint64
+			for _, x := range b[:n] {
+				v = v<<8 | uint64(x)
+			}
+			b = b[n:]
+			return v
+		}
+		switch {
+		case code <= 0x7f || code >= 0xe0: // small integers
+		case code <= 0x8f:
+			children, nest = 2*uint64(code&0x0f), true
+		case code <= 0x9f:
+			children, nest = uint64(code&0x0f), true
+		case code <= 0xbf:
+			skip = uint64(code & 0x1f)
+		default:
+			switch code {
+			case 0xc0, 0xc2, 0xc3: // nil, booleans
+			case 0xc4, 0xd9:
+				skip = length(1)
+			case 0xc5, 0xda:
+				skip = length(2)
+			case 0xc6, 0xdb:
+				skip = length(4)
+			case 0xcc, 0xd0:
+				skip = 1
+			case 0xcd, 0xd1:
+				skip = 2
+			case 0xca, 0xce, 0xd2:
+				skip = 4
+			case 0xcb, 0xcf, 0xd3:
+				skip = 8
+			case 0xdc:
+				children, nest = length(2), true
+			case 0xdd:
+				children, nest = length(4), true
+			case 0xde:
+				children, nest = 2*length(2), true
+			case 0xdf:
+				children, nest = 2*length(4), true
+			default: // 0xc1 is no code, and extensions are not used
+				return errMalformed
+			}
+		}
+		if short || skip > uint64(len(b)) {
+			return errMalformed
+		}
+		b = b[skip:]
+		if nest {
+			if children > uint64(len(b)) || depth+1 == maxDepth {
+				return errMalformed
+			}
+			depth++
+			stack[depth] = children
+		}
+	}
+}
+
+// bodyHash identifies what a message says, for its idempotency key.
+func (c *codec) bodyHash(m *Message) ([]byte, error) {
+	payload, release, err := encode(newMessageRecord("", m, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return mac(c.body, string(payload))[:16], nil
+}
+
+// keyHash is how an API key is kept: keys are 256 random bits, so one round of SHA-256 is enough.
+func keyHash(key string) []byte {
+	sum := sha256.Sum256([]byte(key))
+	return sum[:]
+}
+
+// newAPIKey is 256 random bits as text.
+func newAPIKey() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

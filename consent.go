@@ -1,0 +1,532 @@
+package appio
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// A ConsentRecord is one change of what a citizen allows. The records of a citizen are a chain: each has the hash of the one
+// before, so that none can be changed or left out without a trace. They outlive an erasure, as proof (GDPR art. 7(1)).
+type ConsentRecord struct {
+	Number   uint64 // from 1
+	At       time.Time
+	What     ConsentChange
+	By       ConsentActor
+	Service  ServiceID  // empty: the profile
+	Before   Preference // of the profile: its master switches
+	After    Preference
+	Mode     Mode   // after the change
+	Level    Level  // of the citizen's login; 0: unknown, or another's change
+	Provider string // likewise
+	Text     string // version of the consent text that was shown
+	Prev     string // hash of the record before, in hex; empty: there is none
+}
+
+// ConsentChange is what a consent record is about.
+type ConsentChange string
+
+const (
+	ChangedProfile    ConsentChange = "profile"    // mode, master switches, addresses
+	ChangedPreference ConsentChange = "preference" // for one service
+	ChangedActivation ConsentChange = "activation" // by a Special service
+	RemovedAddress    ConsentChange = "address"    // the channel said that it is gone
+	Erased            ConsentChange = "erased"
+)
+
+// ConsentActor is who made a change.
+type ConsentActor string
+
+const (
+	ByCitizen ConsentActor = "citizen"
+	ByToken   ConsentActor = "token"   // Engine.Withdraw
+	ByChannel ConsentActor = "channel" // Gone
+	ByService ConsentActor = "service" // Sender.Activate
+)
+
+// A DecisionRecord is a decision with what it was made from: Decide(r.Facts).Equal(r.Decision).
+type DecisionRecord struct {
+	At       time.Time
+	Message  MessageID
+	Service  ServiceID
+	RuleSet  int // of Decide
+	Facts    Facts
+	Decision Decision
+	Outcomes []DeliveryOutcome // of the deliveries that are over
+}
+
+// A DeliveryOutcome is how a delivery ended.
+type DeliveryOutcome struct {
+	ID       DeliveryID
+	Channel  string
+	Result   OutcomeResult
+	At       time.Time
+	Attempts int    // that were made
+	Cause    string // of the last failure, cut to 200 bytes, or the rule that made it void
+	Late     bool   // the channel answered after the engine had given the attempt up
+}
+
+// OutcomeResult is how a delivery ended.
+type OutcomeResult string
+
+const (
+	OutcomeDelivered OutcomeResult = "delivered"
+	OutcomeVoid      OutcomeResult = "void"    // no longer allowed when its turn came
+	OutcomeExpired   OutcomeResult = "expired" // Message.TimeToLive passed
+	OutcomeParked    OutcomeResult = "parked"  // gave up: see Engine.Parked
+	OutcomeGone      OutcomeResult = "gone"    // the address does not exist any more, and was removed
+)
+
+// profileKeys are read to know a person.
+var profileKeys = []store.Key{keyTombstone, keyDataKey, keyProfile}
+
+// consentKeys are read to decide for a service.
+func (c *ownerCodec) consentKeys(id ServiceID) []store.Key {
+	return []store.Key{keyTombstone, keyDataKey, keyProfile, c.preferenceKey(id), c.activationKey(id)}
+}
+
+// A consentState is what is stored of one citizen's consent for one service.
+type consentState struct {
+	erasing    bool
+	profile    *profileRecord    // nil: there is none
+	preference *preferenceRecord // nil: none under the current settings
+	activation *activationRecord // nil: none
+}
+
+// readProfile takes the person's data key into use and returns the profile; nil: there is none.
+func (d *draft) readProfile() (*profileRecord, error) {
+	if d.personal == nil {
+		var k dataKeyRecord
+		found, err := d.read(keyDataKey, &k)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, nil
+		}
+		if len(k.Key) != keySize {
+			return nil, errMalformed
+		}
+		d.useDataKey(k)
+	}
+	p := &profileRecord{}
+	if found, err := d.read(keyProfile, p); err != nil || !found {
+		return nil, err
+	}
+	return p, nil
+}
+
+// readConsent needs the records of consentKeys.
+func (d *draft) readConsent(id ServiceID) (*consentState, error) {
+	cs := &consentState{erasing: d.get(keyTombstone) != nil}
+	var err error
+	if cs.profile, err = d.readProfile(); err != nil {
+		return nil, err
+	}
+	a := &activationRecord{}
+	found, err := d.read(d.activationKey(id), a)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		cs.activation = a
+	}
+	if cs.profile == nil {
+		return cs, nil
+	}
+	p := &preferenceRecord{}
+	if found, err = d.read(d.preferenceKey(id), p); err != nil {
+		return nil, err
+	}
+	if found && p.SettingsVersion == cs.profile.SettingsVersion {
+		cs.preference = p
+	}
+	return cs, nil
+}
+
+// viewConsent reads what readConsent needs, and the service.
+func (e *Engine) viewConsent(ctx context.Context, owner store.Owner, id ServiceID, more ...store.Key) (*draft, error) {
+	c := e.codec.of(owner)
+	return e.view(ctx, owner, store.Range{}, service(id), append(c.consentKeys(id), more...)...)
+}
+
+// facts is what Decide is asked with.
+func (e *Engine) facts(cs *consentState, s *serviceRecord, secure bool, now time.Time) Facts {
+	f := Facts{Category: s.Category, Secure: s.Secure || secure}
+	if a := cs.activation; a != nil && s.Category == Special {
+		f.Activation, f.Age = a.Activation, now.Sub(fromMicro(a.Since))
+	}
+	p := cs.profile
+	if p == nil || cs.erasing {
+		return f
+	}
+	f.Known, f.Mode, f.Inbox = true, p.Mode, p.Inbox
+	if cs.preference != nil {
+		f.HasPreference, f.InboxPreference = true, cs.preference.Inbox
+	}
+	f.Channels = make([]ChannelFacts, len(e.opts.Channels))
+	for i := range e.opts.Channels {
+		r := &e.opts.Channels[i]
+		c := ChannelFacts{Name: r.Name, Switch: p.Channels[r.Name], Secure: r.Secure, Address: r.ByCode, Validated: r.ByCode}
+		if cs.preference != nil {
+			c.Preference = cs.preference.Channels[r.Name]
+		}
+		for j := range p.Addresses {
+			if a := &p.Addresses[j]; a.Channel == r.Name {
+				c.Address = true
+				c.Validated = c.Validated || a.usable(r)
+			}
+		}
+		f.Channels[i] = c
+	}
+	return f
+}
+
+// usable reports whether a route may write to an address.
+func (a *addressRecord) usable(r *Route) bool {
+	return a.Channel == r.Name && (r.Unvalidated || a.ValidatedAt != 0)
+}
+
+// address finds an address by id; nil: it is not there any more.
+func (p *profileRecord) address(id string) *addressRecord {
+	for i := range p.Addresses {
+		if p.Addresses[i].ID == id {
+			return &p.Addresses[i]
+		}
+	}
+	return nil
+}
+
+// permitted decides again for one delivery: how much it may show now, where, and if nothing, why.
+func (e *Engine) permitted(cs *consentState, s *serviceRecord, owner store.Owner, channel, address string, secure bool, now time.Time) (Content, Address, string) {
+	route := e.route(channel)
+	if s == nil || route == nil {
+		return None, Address{}, "unknown service or channel"
+	}
+	if s.permits(func(code fiscalcode.Person) bool { return e.codec.citizen(code) == owner }) != nil {
+		return None, Address{}, "service-stopped"
+	}
+	f := e.facts(cs, s, secure, now)
+	d := Decide(f)
+	if d.Status != Processed {
+		return None, Address{}, string(d.Rule)
+	}
+	content := d.Content(channel)
+	if content == None {
+		for _, c := range d.Channels {
+			if c.Name == channel {
+				return None, Address{}, string(c.Rule)
+			}
+		}
+	}
+	if route.ByCode {
+		return content, Address{}, ""
+	}
+	a := cs.profile.address(address)
+	switch {
+	case a == nil || a.Channel != channel:
+		return None, Address{}, string(RuleNoAddress)
+	case !a.usable(route):
+		return None, Address{}, string(RuleNotValidated)
+	}
+	return content, Address{a.ID, a.Channel, a.Value, fromMicro(a.ValidatedAt)}, ""
+}
+
+// refusedNow is a judge that reads consent anew.
+func (e *Engine) refusedNow(ctx context.Context, s sending) (bool, error) {
+	if s.ID == "" {
+		return true, nil
+	}
+	d, err := e.viewConsent(ctx, s.Citizen, s.Service)
+	if err != nil {
+		return true, err
+	}
+	cs, err := d.readConsent(s.Service)
+	if err != nil {
+		return true, err
+	}
+	rec, err := d.service(s.Service)
+	if err != nil {
+		return true, err
+	}
+	content, address, _ := e.permitted(cs, rec, s.Citizen, s.Channel, s.Address.ID, s.Secure, e.now())
+	return content < s.Content || address.Value != s.Address.Value, nil
+}
+
+// A consentChange is one change of what a citizen allows: of the profile, of one service's preference, or of an activation.
+type consentChange struct {
+	by         ConsentActor
+	what       ConsentChange // empty: by which of the functions is set
+	id         Identity
+	service    ServiceID
+	profile    func(before *profileRecord) (*profileRecord, error)
+	preference func(cs *consentState, s *serviceRecord) (*preferenceRecord, error)
+	activation *activationRecord
+	erase      bool
+}
+
+// changeConsent is the one way in which consent changes: one small change of the citizen's records, with an event in the
+// history and a clean-up of what is pending, through the citizen's gate.
+func (e *Engine) changeConsent(ctx context.Context, owner store.Owner, c consentChange) error {
+	var before, after *consentState
+	o := e.consentOp(owner, c, &before, &after)
+	foreign := func(ctx context.Context) (*foreignWork, error) {
+		return e.foreignOfCitizen(ctx, owner, c.service, before, after)
+	}
+	return e.revoke(ctx, owner, func() error { return e.do(ctx, o) }, e.refusedNow, foreign)
+}
+
+// consentOp is the change itself; where before and after are given, they are set to the consent around it.
+func (e *Engine) consentOp(owner store.Owner, c consentChange, before, after **consentState) *op {
+	o := &op{
+		owner: owner, urgent: true, keys: e.codec.of(owner).consentKeys(c.service),
+		rng: store.Range{From: prefixHistory, To: store.Key(prefixEnd(prefixHistory)), Limit: 1, Descending: true},
+		apply: func(tx *draft) error {
+			b, a, err := e.applyConsent(tx, &c)
+			if before != nil {
+				*before, *after = b, a
+			}
+			return err
+		},
+	}
+	if c.service != "" {
+		o.also = service(c.service)
+	}
+	return o
+}
+
+func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *consentState, err error) {
+	before, err = tx.readConsent(c.service)
+	if err != nil {
+		return nil, nil, err
+	}
+	if before.erasing {
+		return nil, nil, ErrErasing
+	}
+	next := *before
+	after = &next
+	ev := consentEvent{
+		Number: 1, ID: string(newDeliveryID()), At: toMicro(e.now()), What: string(c.what), Service: c.service, By: string(c.by),
+		Level: c.id.Level, Provider: c.id.Provider, Text: c.id.Text,
+	}
+	switch {
+	case c.erase:
+		if before.profile == nil {
+			return before, before, nil
+		}
+		ev.What, after.profile, after.preference = string(Erased), nil, nil
+		ev.Before = switches(before.profile)
+	case c.profile != nil:
+		if after.profile, err = c.profile(before.profile); err != nil {
+			return nil, nil, err
+		}
+		if after.profile == nil { // nothing to change
+			return before, before, nil
+		}
+		if ev.What == "" {
+			ev.What = string(ChangedProfile)
+		}
+		ev.Before, ev.After = switches(before.profile), switches(after.profile)
+	case c.activation != nil:
+		s, err := tx.service(c.service)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s == nil {
+			return nil, nil, ErrNotFound
+		}
+		ev.What, after.activation = string(ChangedActivation), c.activation
+		if a := before.activation; a != nil {
+			ev.Before.Inbox = a.Activation != Inactive
+		}
+		ev.After.Inbox = c.activation.Activation != Inactive
+	default:
+		s, err := tx.service(c.service)
+		if err != nil {
+			return nil, nil, err
+		}
+		if after.preference, err = c.preference(before, s); err != nil {
+			return nil, nil, err
+		}
+		if after.preference == nil {
+			return before, before, nil
+		}
+		ev.What = string(ChangedPreference)
+		if s != nil {
+			shown := e.effective(before, s)
+			ev.Before = preferenceRecord{c.service, shown.Inbox, shown.Channels, shown.ReadStatus, shown.SettingsVersion}
+		}
+		ev.After = *after.preference
+	}
+	if after.profile != nil {
+		ev.Mode = after.profile.Mode
+	}
+	if err := tx.appendEvent(&ev); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case c.erase:
+		err = tx.putErasure(ev.At)
+	case c.profile != nil:
+		if tx.personal == nil {
+			k, err := tx.newDataKey()
+			if err != nil {
+				return nil, nil, err
+			}
+			tx.put(k)
+		}
+		err = tx.putPersonal(store.Record{Key: keyProfile}, after.profile)
+	case c.activation != nil:
+		err = tx.putSealed(store.Record{Key: tx.activationKey(c.service)}, c.activation)
+	default:
+		err = tx.putPersonal(store.Record{Key: tx.preferenceKey(c.service)}, after.preference)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return before, after, tx.putCleanUp(taskVoid, cleanUpRecord{}, ev.At)
+}
+
+// switches is a profile's master switches as the history keeps them.
+func switches(p *profileRecord) preferenceRecord {
+	if p == nil {
+		return preferenceRecord{}
+	}
+	return preferenceRecord{Inbox: p.Inbox, Channels: p.Channels, SettingsVersion: p.SettingsVersion}
+}
+
+// appendEvent adds a link to the chain. The operation's range has the last one.
+func (d *draft) appendEvent(ev *consentEvent) error {
+	if len(d.ranged) > 0 {
+		last := &d.ranged[0]
+		payload, err := d.payload(last)
+		if err != nil {
+			return err
+		}
+		var e consentEvent
+		if err := decode(payload, &e); err != nil {
+			return err
+		}
+		sum := sha256.Sum256(payload)
+		ev.Number, ev.Prev = e.Number+1, sum[:]
+	}
+	return d.putSealed(store.Record{Key: historyKey(ev.Number)}, ev)
+}
+
+// Consents is the history of the citizen's choices, newest first. A broken chain is store.ErrCorrupt.
+func (c *Citizen) Consents() List[ConsentRecord] {
+	return newList(c.e, "consents\x00"+string(c.id.Code), func(ctx context.Context, p position, limit int) (found[ConsentRecord], error) {
+		owner, err := c.begin(ctx)
+		if err != nil {
+			return found[ConsentRecord]{}, err
+		}
+		return c.e.listConsents(ctx, owner, p, limit)
+	})
+}
+
+func (e *Engine) listConsents(ctx context.Context, owner store.Owner, p position, limit int) (f found[ConsentRecord], err error) {
+	// One more than asked for on the older side, to check the oldest's link.
+	rng := p.rangeOf(prefixHistory, limit+1, true)
+	d, err := e.view(ctx, owner, rng, "")
+	if err != nil {
+		return f, err
+	}
+	recs := d.ranged
+	if p.before { // came oldest first
+		recs = reversed(recs)
+	}
+	var next []byte // Prev of the newer one
+	for i := range recs {
+		payload, err := d.payload(&recs[i])
+		if err != nil {
+			return f, err
+		}
+		var ev consentEvent
+		if err := decode(payload, &ev); err != nil {
+			return f, err
+		}
+		sum := sha256.Sum256(payload)
+		if i > 0 && string(next) != string(sum[:]) || recs[i].Key != historyKey(ev.Number) {
+			return f, fmt.Errorf("%w: the chain of consents is broken", store.ErrCorrupt)
+		}
+		next = ev.Prev
+		f.add(ConsentRecord{
+			Number: ev.Number, At: fromMicro(ev.At), What: ConsentChange(ev.What), By: ConsentActor(ev.By), Service: ev.Service,
+			Before: ev.Before.preference(), After: ev.After.preference(), Mode: ev.Mode, Level: ev.Level, Provider: ev.Provider,
+			Text: ev.Text, Prev: fmt.Sprintf("%x", ev.Prev),
+		}, strings.TrimPrefix(string(recs[i].Key), prefixHistory))
+	}
+	if n := len(f.items) - limit; n > 0 {
+		if p.before {
+			f.items, f.keys = f.items[n:], f.keys[n:]
+		} else {
+			f.items, f.keys = f.items[:limit], f.keys[:limit]
+		}
+	}
+	return f, nil
+}
+
+func (r preferenceRecord) preference() Preference {
+	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion}
+}
+
+// Explain is the record of how a message was decided and what became of its deliveries.
+func (c *Citizen) Explain(ctx context.Context, id MessageID) (DecisionRecord, error) {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	return c.e.explain(ctx, owner, id)
+}
+
+// Explain is the record of how a message was decided and what became of its deliveries, for the operator.
+func (e *Engine) Explain(ctx context.Context, to fiscalcode.Person, id MessageID) (DecisionRecord, error) {
+	if err := e.ready(ctx); err != nil {
+		return DecisionRecord{}, err
+	}
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
+		return DecisionRecord{}, ErrNotFound
+	}
+	return e.explain(ctx, e.codec.citizen(to), id)
+}
+
+func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (DecisionRecord, error) {
+	if !validULID(string(id)) {
+		return DecisionRecord{}, ErrNotFound
+	}
+	d, err := e.view(ctx, owner, store.Range{}, "", decisionKey(id), outcomeKey(id), waitingKey(id), leasedKey(id))
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	var r decisionRecord
+	found, err := d.read(decisionKey(id), &r)
+	if err != nil {
+		return DecisionRecord{}, err
+	}
+	if !found {
+		return DecisionRecord{}, ErrNotFound
+	}
+	out := DecisionRecord{
+		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(),
+	}
+	var over outcomeRecord
+	if _, err := d.read(outcomeKey(id), &over); err != nil {
+		return DecisionRecord{}, err
+	}
+	for _, k := range []store.Key{waitingKey(id), leasedKey(id)} {
+		var w workRecord
+		if _, err := d.read(k, &w); err != nil {
+			return DecisionRecord{}, err
+		}
+		over.Items = append(over.Items, w.Done...)
+	}
+	for _, o := range over.Items {
+		out.Outcomes = append(out.Outcomes, DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late})
+	}
+	return out, nil
+}

@@ -1,0 +1,167 @@
+package appio
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// The record envelope, format 1. Every value in a store is
+//
+//	format (1) flags (1) key id (4, big endian) [nonce (12) if sealed] payload tag (16)
+//
+// The tag covers the header, the owner, the key, the lane and the due time beside the payload, so that a flipped bit, or a
+// record put in the place of another, is store.ErrCorrupt and never a wrong answer.
+const (
+	envelopeFormat = 1
+
+	flagSealed   = 1 << 0 // AES-256-GCM; otherwise the tag is the start of a SHA-256
+	flagPersonal = 1 << 2 // the key is the owner's data key; otherwise it is derived from the engine key of that id
+	flagsKnown   = flagSealed | flagPersonal
+
+	headerSize = 6
+	nonceSize  = 12
+	tagSize    = 16
+)
+
+// A sealer makes and opens envelopes of one owner under one key.
+type sealer struct {
+	aead  cipher.AEAD // nil: checksums only
+	flags byte
+	id    uint32
+}
+
+// seal wraps payload as the value of a record with this owner, key, lane and due time.
+func (s *sealer) seal(owner store.Owner, r *store.Record, payload []byte) []byte {
+	size := headerSize + len(payload) + tagSize
+	if s.aead != nil {
+		size += nonceSize
+	}
+	out := make([]byte, headerSize, size)
+	out[0], out[1] = envelopeFormat, s.flags
+	binary.BigEndian.PutUint32(out[2:], s.id)
+	var stack [192]byte
+	aad := appendAAD(stack[:0], out[:headerSize], owner, r)
+	if s.aead == nil {
+		out = append(out, payload...)
+		return append(out, checksum(aad, payload)...)
+	}
+	out = out[:headerSize+nonceSize]
+	nonce := out[headerSize:]
+	rand.Read(nonce)
+	return s.aead.Seal(out, nonce, payload, aad)
+}
+
+// A header is the part of an envelope that can be read without a key.
+type header struct {
+	flags byte
+	id    uint32
+}
+
+func readHeader(value []byte) (header, error) {
+	if len(value) < headerSize+tagSize {
+		return header{}, fmt.Errorf("%w: record too short", store.ErrCorrupt)
+	}
+	if value[0] > envelopeFormat || value[0] == envelopeFormat && value[1]&^flagsKnown != 0 {
+		return header{}, fmt.Errorf("%w: record format %d, flags %#x", store.ErrNewer, value[0], value[1])
+	}
+	if value[0] != envelopeFormat {
+		return header{}, fmt.Errorf("%w: record format %d", store.ErrCorrupt, value[0])
+	}
+	return header{value[1], binary.BigEndian.Uint32(value[2:])}, nil
+}
+
+// open checks a record's envelope and returns its payload.
+func (s *sealer) open(owner store.Owner, r *store.Record) ([]byte, error) {
+	v := r.Value
+	var stack [192]byte
+	aad := appendAAD(stack[:0], v[:headerSize], owner, r)
+	if s.aead == nil {
+		payload, tag := v[headerSize:len(v)-tagSize], v[len(v)-tagSize:]
+		if subtle.ConstantTimeCompare(checksum(aad, payload), tag) != 1 {
+			return nil, errTag
+		}
+		return payload, nil
+	}
+	if len(v) < headerSize+nonceSize+tagSize {
+		return nil, errTag
+	}
+	payload, err := s.aead.Open(nil, v[headerSize:headerSize+nonceSize], v[headerSize+nonceSize:], aad)
+	if err != nil {
+		return nil, errTag
+	}
+	return payload, nil
+}
+
+var errTag = fmt.Errorf("%w: a record's tag does not match", store.ErrCorrupt)
+
+func appendAAD(b, header []byte, owner store.Owner, r *store.Record) []byte {
+	b = append(b, header...)
+	b = binary.AppendUvarint(b, uint64(len(owner)))
+	b = append(b, owner...)
+	b = binary.AppendUvarint(b, uint64(len(r.Key)))
+	b = append(b, r.Key...)
+	b = binary.BigEndian.AppendUint16(b, uint16(r.Lane))
+	var due int64
+	if !r.Due.IsZero() {
+		due = r.Due.UnixMicro()
+	}
+	return binary.BigEndian.AppendUint64(b, uint64(due))
+}
+
+func checksum(aad, payload []byte) []byte {
+	h := sha256.New()
+	h.Write(aad)
+	h.Write(payload)
+	return h.Sum(nil)[:tagSize]
+}
+
+func newAEAD(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the length is ours
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return aead
+}
+
+// derive makes a key for one purpose from a secret.
+func derive(secret []byte, purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, "appio 1 "+purpose, keySize)
+	if err != nil {
+		panic(err) // only for absurd lengths
+	}
+	return key
+}
+
+// mac is HMAC-SHA-256 over the parts, each with its length.
+func mac(key []byte, parts ...string) []byte {
+	h := hmac.New(sha256.New, key)
+	var n [4]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint32(n[:], uint32(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}
+
+// micro is the time as a store keeps it.
+func micro(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}

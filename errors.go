@@ -1,0 +1,63 @@
+package appio
+
+import (
+	"errors"
+	"fmt"
+)
+
+// About the call.
+var (
+	// ErrInvalid is returned for what can never work; a [FieldError] says where.
+	ErrInvalid = errors.New("appio: invalid")
+	// ErrUnsupported is returned for what this engine was not given the means for.
+	ErrUnsupported = errors.New("appio: unsupported")
+)
+
+// About who calls.
+var (
+	// ErrUnauthorized is returned for an unknown or ended key.
+	ErrUnauthorized = errors.New("appio: unauthorized")
+	// ErrForbidden is returned for what this handle may not do: a recipient outside the trial, a level too low.
+	ErrForbidden = errors.New("appio: forbidden")
+	// ErrLimited is returned when asked too often.
+	ErrLimited = errors.New("appio: too many requests")
+)
+
+// About what is there.
+var (
+	// ErrNotFound is returned for what does not exist, or is another's.
+	ErrNotFound = errors.New("appio: not found")
+	// ErrConflict is returned when what was read has changed since, or a Key was used for another message.
+	ErrConflict = errors.New("appio: conflict")
+	// ErrExpired is returned for what is too late.
+	ErrExpired = errors.New("appio: expired")
+	// ErrBusy is returned when too many change one citizen at once; nothing was changed, and it may be tried again.
+	ErrBusy = errors.New("appio: busy")
+	// ErrUnknown is returned when the outcome is not known; the same key or id asks again.
+	ErrUnknown = errors.New("appio: outcome unknown")
+	// ErrErasing is returned while a person's data is being erased.
+	ErrErasing = errors.New("appio: erasure under way")
+)
+
+// Failures of storage are those of package store: store.ErrFull, ErrFailed, ErrCorrupt, ErrClosed, ErrLocked, ErrKey, ErrNewer.
+
+// A FieldError is an [ErrInvalid] about one field.
+type FieldError struct {
+	Field string // as in Go: "Payment.Amount"
+	Rule  string // "at most 120 UTF-16 units", never the value
+}
+
+func (e *FieldError) Error() string { return "appio: invalid " + e.Field + ": " + e.Rule }
+
+// Is makes errors.Is(err, ErrInvalid) true.
+func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
+
+func invalid(field, rule string) error { return &FieldError{Field: field, Rule: rule} }
+
+// An InFlightError says that a revocation is stored and holds for all later deliveries, but that these were under way
+// and did not end within Options.RevokeWait.
+type InFlightError struct{ Deliveries []DeliveryID }
+
+func (e *InFlightError) Error() string {
+	return fmt.Sprintf("appio: revoked, with %d deliveries still under way", len(e.Deliveries))
+}

@@ -1,0 +1,212 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/appio-go/appio/store"
+)
+
+// InboxOptions may be nil.
+type InboxOptions struct {
+	Archived bool      // the archive instead of the inbox
+	Service  ServiceID // empty: every service
+}
+
+// inboxPages is how many pages of records one page of a list reads at the most, where a filter leaves many out.
+const inboxPages = 8
+
+// Inbox lists messages, newest first.
+func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
+	var o InboxOptions
+	if opts != nil {
+		o = *opts
+	}
+	name := "inbox\x00" + string(c.id.Code) + "\x00" + string(o.Service)
+	if o.Archived {
+		name += "\x00archived"
+	}
+	return newList(c.e, name, func(ctx context.Context, p position, limit int) (found[InboxMessage], error) {
+		owner, err := c.begin(ctx)
+		if err != nil {
+			return found[InboxMessage]{}, err
+		}
+		return c.listInbox(ctx, owner, o, p, limit)
+	})
+}
+
+func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptions, p position, limit int) (f found[InboxMessage], err error) {
+	for range inboxPages {
+		// A message is one record, or two with its state.
+		rng := p.rangeOf(prefixMessage, min(2*(limit-len(f.items)), 256), true)
+		d, err := c.e.view(ctx, owner, rng, "", profileKeys...)
+		if err != nil {
+			return f, err
+		}
+		if d.get(keyTombstone) != nil {
+			return f, ErrErasing
+		}
+		if _, err := d.readProfile(); err != nil {
+			return f, err
+		}
+		entries, last, err := c.messages(d, p.before)
+		if err != nil {
+			return f, err
+		}
+		for _, m := range entries {
+			if m.Archived == o.Archived && (o.Service == "" || o.Service == m.Service) && len(f.items) < limit {
+				f.add(m, string(m.ID))
+			}
+		}
+		if len(f.items) == limit {
+			break
+		}
+		if len(d.ranged) < rng.Limit {
+			f.resume = ""
+			break
+		}
+		p.key, f.resume = last, last
+	}
+	if len(f.items) == limit {
+		f.resume = ""
+	}
+	if p.before { // they came oldest first
+		for i, j := 0, len(f.items)-1; i < j; i, j = i+1, j-1 {
+			f.items[i], f.items[j] = f.items[j], f.items[i]
+			f.keys[i], f.keys[j] = f.keys[j], f.keys[i]
+		}
+	}
+	return f, nil
+}
+
+// messages joins what a range found: contents with their states. last is the id up to which it is whole.
+func (c *Citizen) messages(d *draft, growing bool) (ms []InboxMessage, last string, err error) {
+	recs := d.ranged
+	states := map[MessageID]*store.Record{}
+	var contents []*store.Record
+	for i := range recs {
+		if id, ok := strings.CutSuffix(string(recs[i].Key), stateSuffix); ok {
+			states[MessageID(strings.TrimPrefix(id, prefixMessage))] = &recs[i]
+		} else {
+			contents = append(contents, &recs[i])
+		}
+	}
+	// Growing, the state of the last message may be beyond the range: it is left for the next one.
+	if growing && len(contents) > 1 && recs[len(recs)-1].Key == contents[len(contents)-1].Key {
+		contents = contents[:len(contents)-1]
+	}
+	for _, r := range contents {
+		id := messageIDOf(r.Key)
+		last = string(id)
+		m, err := c.inboxMessage(d, id, r, states[id])
+		if errors.Is(err, errShredded) {
+			continue // of an earlier life of this person
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		ms = append(ms, m)
+	}
+	return ms, last, nil
+}
+
+func (c *Citizen) inboxMessage(d *draft, id MessageID, r, state *store.Record) (InboxMessage, error) {
+	var m messageRecord
+	if err := d.open(r, &m); err != nil {
+		return InboxMessage{}, err
+	}
+	var s stateRecord
+	if state != nil {
+		if err := d.open(state, &s); err != nil {
+			return InboxMessage{}, err
+		}
+	}
+	return InboxMessage{
+		Message: m.message(c.id.Code), ID: id, Service: m.Service, SentAt: fromMicro(m.At),
+		ReadAt: fromMicro(s.ReadAt), Read: s.ReadAt != 0, Archived: s.Archived,
+	}, nil
+}
+
+// Message is one message whole, or ErrNotFound.
+func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, error) {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return InboxMessage{}, err
+	}
+	if !validULID(string(id)) {
+		return InboxMessage{}, ErrNotFound
+	}
+	d, err := c.e.view(ctx, owner, store.Range{}, "", append([]store.Key{messageKey(id), stateKey(id)}, profileKeys...)...)
+	if err != nil {
+		return InboxMessage{}, err
+	}
+	if d.get(keyTombstone) != nil {
+		return InboxMessage{}, ErrErasing
+	}
+	if _, err := d.readProfile(); err != nil {
+		return InboxMessage{}, err
+	}
+	r := d.get(messageKey(id))
+	if r == nil {
+		return InboxMessage{}, ErrNotFound
+	}
+	m, err := c.inboxMessage(d, id, r, d.get(stateKey(id)))
+	if errors.Is(err, errShredded) {
+		return InboxMessage{}, ErrNotFound
+	}
+	return m, err
+}
+
+// MarkRead says that the citizen has read a message. It is for good; a second time changes nothing.
+func (c *Citizen) MarkRead(ctx context.Context, id MessageID) error {
+	return c.setState(ctx, id, func(s *stateRecord) bool {
+		if s.ReadAt != 0 {
+			return false
+		}
+		s.ReadAt = toMicro(c.e.now())
+		return true
+	})
+}
+
+// Archive moves a message to the archive, or back to the inbox.
+func (c *Citizen) Archive(ctx context.Context, id MessageID, archived bool) error {
+	return c.setState(ctx, id, func(s *stateRecord) bool {
+		changed := s.Archived != archived
+		s.Archived = archived
+		return changed
+	})
+}
+
+func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*stateRecord) bool) error {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if !validULID(string(id)) {
+		return ErrNotFound
+	}
+	return c.e.do(ctx, &op{
+		owner: owner, urgent: true, keys: append([]store.Key{messageKey(id), stateKey(id)}, profileKeys...),
+		apply: func(tx *draft) error {
+			if tx.get(keyTombstone) != nil {
+				return ErrErasing
+			}
+			p, err := tx.readProfile()
+			if err != nil {
+				return err
+			}
+			if p == nil || tx.get(messageKey(id)) == nil {
+				return ErrNotFound
+			}
+			var s stateRecord
+			if _, err := tx.read(stateKey(id), &s); err != nil {
+				return err
+			}
+			if !change(&s) {
+				return nil
+			}
+			return tx.putPersonal(store.Record{Key: stateKey(id)}, &s)
+		},
+	})
+}

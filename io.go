@@ -1,0 +1,535 @@
+// Package appio is an embeddable, consent-aware messaging engine for public services: services send messages, citizens
+// choose which services may reach them and how, and the engine decides, stores, delivers and proves it.
+//
+// Authority lies in the handle one holds:
+//
+//	[Engine]   the platform's operator: organizations, services, keys, health
+//	[Sender]   one service: send, status, may-I-contact
+//	[Citizen]  one person: profile, preferences, inbox, erasure
+//
+// Handles are cheap, hold no state, never fail to be made in-process, and are safe for concurrent use. Who may get one is the
+// host's affair, except where a key is given: [Engine.SenderByKey].
+//
+// # Sending
+//
+// [Sender.Send] reads the service and the citizen's consent, decides by [Decide], and stores the message, the decision and the
+// work that follows from it in one change; it is on disk when Send returns. A citizen who does not agree, or is not known, is
+// [Rejected]: the sender is not told which. [Engine.Run] takes the work to the channels, looking at consent again before each
+// attempt, at the citizen's gate, so that a revocation that has returned is final.
+//
+// # Storage
+//
+// Records are sealed (AES-256-GCM), each person's with a key of their own, which an erasure destroys. [Open] keeps them in one
+// bbolt file; [New] takes any [store.Store].
+package appio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/boltstore"
+)
+
+// An Engine decides, stores and delivers. Make one with [Open] or [New]; it delivers in [Engine.Run] and [Engine.Flush] only.
+type Engine struct {
+	opts      Options
+	store     store.Store
+	owned     bool // Open made the store
+	exclusive bool // no other engine can be on the store
+	codec     *codec
+	writer    *writer
+	gates     gates
+	contacts  buckets
+	ulids     ulids
+	now       func() time.Time
+
+	process string
+	boot    string // random, of this engine's life
+	leases  atomic.Uint64
+	started time.Time // origin of the monotonic clock
+	running atomic.Pointer[dispatcher]
+	failure atomic.Pointer[error] // of the store, as last seen
+
+	life context.Context // ends when the engine is closed and everything is done
+	end  context.CancelFunc
+
+	state    atomic.Int32 // an engineState
+	mu       sync.Mutex
+	closing  bool
+	closed   bool
+	stopRun  context.CancelFunc // of the Run under way
+	flushes  int
+	runsDone *sync.Cond
+}
+
+// Options configures an [Engine]. A nil *Options is a zero one: messages reach the inbox and nothing else.
+type Options struct {
+	// Channels lists how citizens can be reached beside the inbox. Names must be unique.
+	Channels []Route
+
+	// Observer is told of each operation, for traces and metrics. Nil: nobody is.
+	Observer Observer
+
+	// Logger gets what no caller can be told. Nil: slog.DiscardHandler. Codes, addresses and texts are never logged.
+	Logger *slog.Logger
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+
+	// Keys gives the engine keys that seal records and make pseudonyms. Nil: Open makes one in the file's name + ".key",
+	// with a new file only (an old file without its key is store.ErrKey); New answers ErrInvalid. See FileKeys, RandomKeys.
+	Keys Keyring
+
+	// Plain leaves records unsealed, with checksums: for tests and comparisons. A store is plain or sealed for good.
+	Plain bool
+
+	// Backoff is the delay before the next attempt of a delivery, from 1. Nil: exponential to an hour, with full jitter.
+	Backoff func(attempt int) time.Duration
+
+	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
+	MaxAttempts int
+
+	// Lease is how long work is claimed; 0: 30 s. DeliverTimeout bounds one Deliver; 0: 20 s. Margin is kept between them; 0: 2 s.
+	// MaxSkew is how far clocks of processes on one store may differ; 0: 2 s.
+	Lease, DeliverTimeout, Margin, MaxSkew time.Duration
+
+	// RevokeWait bounds how long a revocation waits for deliveries under way. 0: five seconds.
+	RevokeWait time.Duration
+
+	// Drain bounds how long Run waits for deliveries under way after its context ended. 0: twenty seconds.
+	Drain time.Duration
+
+	// ContactRate is how often a second one service may ask CanContact; ten times as many at once. 0: 20.
+	ContactRate float64
+}
+
+func (o *Options) complete() error {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&o.Lease, 30*time.Second)
+	set(&o.DeliverTimeout, 20*time.Second)
+	set(&o.Margin, 2*time.Second)
+	set(&o.MaxSkew, 2*time.Second)
+	set(&o.RevokeWait, 5*time.Second)
+	set(&o.Drain, 20*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Backoff == nil {
+		o.Backoff = defaultBackoff
+	}
+	if o.MaxAttempts == 0 {
+		o.MaxAttempts = 10
+	}
+	if o.ContactRate == 0 {
+		o.ContactRate = 20
+	}
+	o.Channels = slices.Clone(o.Channels)
+	switch {
+	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain) < 0:
+		return invalid("Options", "durations of 0 or more")
+	case o.DeliverTimeout > o.Lease-o.Margin:
+		return invalid("Options.DeliverTimeout", "at most Lease - Margin")
+	case o.MaxAttempts < 0:
+		return invalid("Options.MaxAttempts", "0 or more")
+	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
+		return invalid("Options.ContactRate", "0 to 1e9")
+	}
+	return validRoutes(o.Channels, o)
+}
+
+// Open opens the bbolt file at path, made if missing, as an engine. Close the engine to close it. A file that another process
+// has open is store.ErrLocked, one whose key is missing or another's store.ErrKey, and one of a later version store.ErrNewer.
+func Open(path string, opts *Options) (*Engine, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Keys == nil {
+		info, err := os.Stat(path)
+		fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+		o.Keys = &fileKeys{path: path + ".key", make: fresh}
+	}
+	if err := o.complete(); err != nil { // before a file is made
+		return nil, err
+	}
+	s, err := boltstore.Open(path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("appio: open: %w", err)
+	}
+	e, err := New(s, &o)
+	if err == nil {
+		e.owned, e.exclusive = true, true
+		err = e.ready(context.Background())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("appio: open: %w", err), s.Close())
+	}
+	return e, nil
+}
+
+// New makes an engine on any store, which stays the caller's to close, after the engine. It does no I/O: a key that is not
+// the store's shows at the first call, as store.ErrKey.
+func New(s store.Store, opts *Options) (*Engine, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, invalid("store", "not nil")
+	}
+	if o.Keys == nil && !o.Plain {
+		return nil, invalid("Options.Keys", "needed to seal records: FileKeys, or RandomKeys in tests")
+	}
+	if o.Keys == nil {
+		o.Keys = RandomKeys() // nothing is sealed with it
+	}
+	e := &Engine{
+		opts: o, store: s, now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
+		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
+		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate},
+	}
+	e.life, e.end = context.WithCancel(context.Background())
+	e.runsDone = sync.NewCond(&e.mu)
+	e.writer = newWriter(e)
+	return e, nil
+}
+
+func randomHex() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// mono is the monotonic clock. It is never Options.Now: leases must not depend on what that says.
+func (e *Engine) mono() time.Duration { return time.Since(e.started) }
+
+func (e *Engine) log() *slog.Logger { return e.opts.Logger }
+
+// ready makes sure that the store has been made out: its format, its instance, and that the engine key is its own.
+func (e *Engine) ready(ctx context.Context) error {
+	switch engineState(e.state.Load()) {
+	case engineReady:
+		return nil
+	case engineClosing:
+		return store.ErrClosed
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return store.ErrClosed
+	}
+	if engineState(e.state.Load()) == engineNew {
+		if err := e.makeOut(ctx); err != nil {
+			return err
+		}
+		e.state.Store(int32(engineReady))
+	}
+	return nil
+}
+
+type engineState int32
+
+const (
+	engineNew engineState = iota
+	engineReady
+	engineClosing
+)
+
+// do runs one operation.
+func (e *Engine) do(ctx context.Context, o *op) error {
+	return e.writer.do(ctx, o)[0]
+}
+
+// view reads records of one owner, and the service record of another if also is set.
+func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, also store.Owner, keys ...store.Key) (*draft, error) {
+	d := &draft{ownerCodec: e.codec.of(owner)}
+	reads := make([]store.Read, 1, 2)
+	reads[0] = store.Read{Owner: owner, Range: rng}
+	for _, k := range keys {
+		d.want(k, &reads[0])
+	}
+	if also != "" {
+		reads = append(reads, store.Read{Owner: also, Keys: []store.Key{keyService}})
+	}
+	snaps, err := e.store.View(ctx, reads)
+	e.saw(err)
+	if err != nil {
+		return nil, err
+	}
+	d.load(&reads[0], &snaps[0])
+	if also != "" {
+		s := &serviceEntry{}
+		if recs := snaps[1].Records; len(recs) > 0 {
+			s.record, s.err = e.decodeService(also, &recs[0])
+		}
+		d.services = map[store.Owner]*serviceEntry{also: s}
+	}
+	return d, nil
+}
+
+// saw keeps the store's last failure for Health.
+func (e *Engine) saw(err error) {
+	if err != nil && (errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrCorrupt)) {
+		e.failure.Store(&err)
+	} else if err == nil && e.failure.Load() != nil && !errors.Is(*e.failure.Load(), store.ErrFailed) {
+		e.failure.Store(nil)
+	}
+}
+
+func (e *Engine) storeError() error {
+	if p := e.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// enterWait takes a pass of a service's gate for accepting messages. The gate is closed only while the service is written.
+func (e *Engine) enterWait(ctx context.Context, p *pass) bool {
+	for try := range 1000 {
+		if e.gates.enter(p) {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		pause(ctx, jitter(try, 100*time.Microsecond, 10*time.Millisecond))
+	}
+	return false
+}
+
+// Run delivers until ctx ends, waits at most Options.Drain for what is under way, and returns nil; an error is what stopped it
+// earlier: a store that has failed, or a second Run of the same engine (ErrConflict). Sending works without Run: deliveries
+// then wait in the store. Several processes may Run on one store. A channel that does not return keeps its goroutine.
+func (e *Engine) Run(ctx context.Context) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return store.ErrClosed
+	}
+	if e.stopRun != nil {
+		e.mu.Unlock()
+		return fmt.Errorf("%w: the engine runs already", ErrConflict)
+	}
+	e.stopRun = cancel
+	e.mu.Unlock()
+	d := newDispatcher(e)
+	e.running.Store(d)
+	defer func() {
+		e.running.Store(nil)
+		e.mu.Lock()
+		e.stopRun = nil
+		e.mu.Unlock()
+		e.runsDone.Broadcast()
+	}()
+	err := d.run(ctx)
+	e.running.Store(nil)
+	d.drain(e.opts.Drain)
+	return err
+}
+
+// run looks for due work until ctx ends or the store fails.
+func (d *dispatcher) run(ctx context.Context) error {
+	e := d.e
+	recovered := !e.exclusive
+	failures := 0
+	for ctx.Err() == nil {
+		more, err := false, error(nil)
+		if !recovered {
+			if err = d.recover(ctx); err == nil {
+				recovered = true
+			}
+		}
+		now := e.now()
+		var taken int
+		if err == nil {
+			taken, more, err = d.poll(ctx, now)
+		}
+		var cleaned bool
+		if err == nil {
+			cleaned, err = d.cleanUp(ctx, now)
+		}
+		d.mu.Lock()
+		if err == nil {
+			err = d.failure
+		}
+		d.mu.Unlock()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			e.saw(err)
+			if fatal(err) {
+				return err
+			}
+			failures++
+			e.log().Error("due work could not be read, and will be tried again", "err", err)
+			pause(ctx, jitter(failures, 10*time.Millisecond, pollEvery))
+			continue
+		}
+		failures = 0
+		wait := pollEvery
+		switch {
+		case taken > 0 || cleaned:
+			continue
+		case more:
+			wait = backAfter
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-d.wake: // a moment more, so that what comes together is taken together
+			pause(ctx, backAfter)
+		}
+		t.Stop()
+	}
+	return nil
+}
+
+// drain stops taking work and waits for what is under way, then ends the channels' contexts.
+func (d *dispatcher) drain(most time.Duration) {
+	d.stop()
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-d.whenIdle():
+		d.cancel()
+		return
+	case <-t.C:
+	}
+	d.cancel()
+	grace := time.NewTimer(d.e.opts.Margin)
+	defer grace.Stop()
+	select {
+	case <-d.whenIdle():
+	case <-grace.C:
+	}
+}
+
+// Flush delivers what is due now, once, and returns how many deliveries it tried. For jobs that send and exit, and for tests.
+func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
+	if err := e.ready(ctx); err != nil {
+		return 0, err
+	}
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return 0, store.ErrClosed
+	}
+	e.flushes++
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.flushes--
+		e.mu.Unlock()
+		e.runsDone.Broadcast()
+	}()
+	end := e.observe(&ctx, Operation{Name: "flush"})
+	defer func() { end(Outcome{Err: err}) }()
+	d := newDispatcher(e)
+	defer func() {
+		d.drain(e.opts.Drain)
+		tried = int(d.tried.Load())
+	}()
+	until := e.now()
+	if e.exclusive && e.running.Load() == nil {
+		if err := d.recover(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		taken, more, err := d.poll(ctx, until)
+		if err != nil {
+			return 0, err
+		}
+		cleaned, err := d.cleanUp(ctx, until)
+		if err != nil {
+			return 0, err
+		}
+		select {
+		case <-d.whenIdle():
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		d.mu.Lock()
+		failure := d.failure
+		d.mu.Unlock()
+		if failure != nil {
+			return 0, failure
+		}
+		if taken == 0 && !cleaned && !more {
+			return 0, nil
+		}
+	}
+}
+
+// Close ends Run, refuses further calls with store.ErrClosed, waits for what is under way, and closes the store if [Open]
+// opened it. A second Close does nothing.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closing {
+		for !e.closed {
+			e.runsDone.Wait()
+		}
+		e.mu.Unlock()
+		return nil
+	}
+	e.closing = true
+	e.state.Store(int32(engineClosing))
+	if e.stopRun != nil {
+		e.stopRun()
+	}
+	for e.stopRun != nil || e.flushes > 0 {
+		e.runsDone.Wait()
+	}
+	e.mu.Unlock()
+	e.writer.close()
+	e.end()
+	var err error
+	if e.owned {
+		err = e.store.Close()
+	}
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.runsDone.Broadcast()
+	return err
+}
+
+// Parked lists deliveries that gave up, oldest first, forwards only: a Prev cursor is ErrInvalid.
+func (e *Engine) Parked() List[ParkedDelivery] { return newList(e, "parked", e.listParked) }
+
+// Backup writes a copy of the store to w while the engine works. Of a bbolt file it is a bbolt file; the engine keys are not in it.
+func (e *Engine) Backup(ctx context.Context, w io.Writer) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	return store.Backup(ctx, e.store, w)
+}

@@ -1,0 +1,221 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// Open work is claimed before it is done: a lease names the engine that holds it, with a number that no other claim has, and
+// its end. An outcome counts only if its lease still stands. A delivery starts only if it can end, with a margin, before the
+// lease does, by the holder's own monotonic clock counted from before the claim; another process takes work over only
+// Options.MaxSkew after the end. So two engines never send at once, however their clocks differ within MaxSkew and however
+// long one of them stands still.
+
+// newLease is a lease of this engine from now on.
+func (e *Engine) newLease(now time.Time) *leaseRecord {
+	return &leaseRecord{Process: e.process, Boot: e.boot, Number: e.leases.Add(1), Until: toMicro(now.Add(e.opts.Lease))}
+}
+
+// takeOver is when other engines may take leased work.
+func (e *Engine) takeOver(l *leaseRecord) time.Time {
+	if planted == "no-skew" {
+		return fromMicro(l.Until)
+	}
+	return fromMicro(l.Until).Add(e.opts.MaxSkew)
+}
+
+func (l *leaseRecord) same(o *leaseRecord) bool {
+	return l != nil && o != nil && l.Boot == o.Boot && l.Number == o.Number
+}
+
+// foreignWork is what other engines on the same store held when a revocation was stored and may be sending.
+type foreignWork struct{ items []foreignItem }
+
+type foreignItem struct {
+	owner      store.Owner
+	key        store.Key
+	lease      leaseRecord
+	deliveries []DeliveryID
+}
+
+func (f *foreignWork) pending() bool { return f != nil && len(f.items) > 0 }
+
+func (f *foreignWork) deliveries() (ids []DeliveryID) {
+	for _, i := range f.items {
+		ids = append(ids, i.deliveries...)
+	}
+	return ids
+}
+
+// refresh forgets what is no longer held. What cannot be read stays.
+func (f *foreignWork) refresh(ctx context.Context, e *Engine) {
+	var left []foreignItem
+	for _, i := range f.items {
+		if !e.now().Before(e.takeOver(&i.lease)) {
+			continue // its holder can send no more
+		}
+		d, err := e.view(ctx, i.owner, store.Range{}, "", i.key)
+		if err != nil {
+			left = append(left, i)
+			continue
+		}
+		var w workRecord
+		if found, err := d.read(i.key, &w); err != nil || found && w.Lease.same(&i.lease) {
+			left = append(left, i)
+		}
+	}
+	f.items = left
+}
+
+// foreignOfCitizen lists what other engines hold of this citizen that was allowed before a change of consent and is not after.
+func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, changed ServiceID, before, after *consentState) (*foreignWork, error) {
+	f := &foreignWork{}
+	rng := all(prefixLeased, 256)
+	for {
+		d, err := e.view(ctx, owner, rng, "")
+		if err != nil {
+			return nil, err
+		}
+		for i := range d.ranged {
+			r := &d.ranged[i]
+			var w workRecord
+			if err := d.open(r, &w); errors.Is(err, store.ErrCorrupt) {
+				continue // its holder cannot record an outcome either; Health counts it once it is due
+			} else if err != nil {
+				return nil, err
+			}
+			if changed != "" && w.Service != changed || !e.foreign(w.Lease) {
+				continue
+			}
+			// The preference for this service under the old settings is still there.
+			v, err := e.viewConsent(ctx, owner, w.Service)
+			if err != nil {
+				return nil, err
+			}
+			svc, err := v.service(w.Service)
+			if err != nil {
+				return nil, err
+			}
+			old, now, err := v.consentAround(w.Service, changed, before, after)
+			if err != nil {
+				return nil, err
+			}
+			e.addForeign(f, r, &w, func(en *workEntry) bool {
+				was, to, _ := e.permitted(old, svc, owner, en.Channel, en.Address, w.Secure, e.now())
+				is, at, _ := e.permitted(now, svc, owner, en.Channel, en.Address, w.Secure, e.now())
+				return is < was || was > None && at.Value != to.Value
+			})
+		}
+		if len(d.ranged) < rng.Limit {
+			return f, nil
+		}
+		rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
+	}
+}
+
+// consentAround is the consent for one service before and after a change.
+func (d *draft) consentAround(id, changed ServiceID, before, after *consentState) (old, now *consentState, err error) {
+	if id == changed {
+		return before, after, nil
+	}
+	a := &activationRecord{}
+	found, err := d.read(d.activationKey(id), a)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !found {
+		a = nil
+	}
+	state := func(p *profileRecord) (*consentState, error) {
+		cs := &consentState{profile: p, activation: a}
+		r := d.get(d.preferenceKey(id))
+		if r == nil || p == nil {
+			return cs, nil
+		}
+		if d.personal == nil { // erased meanwhile: whatever was allowed is not any more
+			return cs, nil
+		}
+		pref := &preferenceRecord{}
+		if err := d.open(r, pref); err != nil {
+			return nil, err
+		}
+		if pref.SettingsVersion == p.SettingsVersion {
+			cs.preference = pref
+		}
+		return cs, nil
+	}
+	if _, err := d.readProfile(); err != nil {
+		return nil, nil, err
+	}
+	if old, err = state(before.profile); err != nil {
+		return nil, nil, err
+	}
+	now, err = state(after.profile)
+	return old, now, err
+}
+
+// foreign reports whether another engine holds a lease that still stands.
+func (e *Engine) foreign(l *leaseRecord) bool {
+	return l != nil && l.Boot != e.boot && e.now().Before(e.takeOver(l))
+}
+
+func (e *Engine) addForeign(f *foreignWork, r *store.Record, w *workRecord, refused func(*workEntry) bool) {
+	item := foreignItem{owner: r.Owner, key: r.Key, lease: *w.Lease}
+	for i := range w.Entries {
+		if en := &w.Entries[i]; en.Held && refused(en) {
+			item.deliveries = append(item.deliveries, en.ID)
+		}
+	}
+	if len(item.deliveries) > 0 {
+		f.items = append(f.items, item)
+	}
+}
+
+// foreignOfService lists what other engines hold of a service that was allowed while the service was as before, and is not now.
+func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*foreignWork, error) {
+	f := &foreignWork{}
+	now := e.now()
+	// Leased work is due when its lease may be taken over.
+	q := store.DueQuery{
+		Lanes: []store.Lane{deliveryLane(before.ID)}, Until: now.Add(e.opts.Lease + 2*e.opts.MaxSkew),
+		After: store.Position{Due: micro(now)}, Limit: 256,
+	}
+	for {
+		recs, err := e.store.Due(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range recs {
+			r := &recs[i]
+			var w workRecord
+			if err := e.codec.of(r.Owner).open(r, &w); err != nil || w.Service != before.ID || !e.foreign(w.Lease) {
+				continue // what cannot be read is not sent either
+			}
+			d, err := e.viewConsent(ctx, r.Owner, w.Service)
+			if err != nil {
+				return nil, err
+			}
+			cs, err := d.readConsent(w.Service)
+			if err != nil {
+				return nil, err
+			}
+			svc, err := d.service(w.Service)
+			if err != nil {
+				return nil, err
+			}
+			e.addForeign(f, r, &w, func(en *workEntry) bool {
+				was, _, _ := e.permitted(cs, before, r.Owner, en.Channel, en.Address, w.Secure, now)
+				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
+				return is < was
+			})
+		}
+		if len(recs) < q.Limit {
+			return f, nil
+		}
+		last := recs[len(recs)-1]
+		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+	}
+}

@@ -1,0 +1,164 @@
+package appio
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found[ParkedDelivery], err error) {
+	if p.before {
+		return f, invalid("Cursor", "parked deliveries are listed forwards only")
+	}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: limit}
+	if p.key != "" {
+		if q.After, err = parsePosition(p.key); err != nil {
+			return f, err
+		}
+	}
+	recs, err := e.store.Due(ctx, q)
+	if err != nil {
+		return f, err
+	}
+	for i := range recs {
+		r := &recs[i]
+		key := formatPosition(r)
+		var parked parkedRecord
+		err := e.codec.of(r.Owner).open(r, &parked)
+		if errors.Is(err, store.ErrCorrupt) {
+			f.resume = key // Replay puts it aside; the others are still worth seeing
+			continue
+		}
+		if err != nil {
+			return f, err
+		}
+		en := parked.Entry
+		f.add(ParkedDelivery{
+			ID: en.ID, Channel: en.Channel, Service: parked.Service, Message: parked.Message, Attempts: en.Attempts,
+			Cause: en.Cause, At: fromMicro(parked.At),
+		}, key)
+	}
+	if len(recs) < limit {
+		f.resume = ""
+	}
+	return f, nil
+}
+
+func formatPosition(r *store.Record) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(r.Due.UnixMicro()))
+	b = binary.AppendUvarint(b, uint64(len(r.Owner)))
+	return string(b) + string(r.Owner) + string(r.Key)
+}
+
+// parsePosition reads what formatPosition wrote; the cursor it was in is authenticated.
+func parsePosition(s string) (store.Position, error) {
+	bad := invalid("Cursor", "one that this list gave")
+	if len(s) < 9 {
+		return store.Position{}, bad
+	}
+	due := time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(s[:8])))).UTC()
+	n, used := binary.Uvarint([]byte(s[8:]))
+	rest := s[8+max(used, 0):]
+	if used <= 0 || n > uint64(len(rest)) {
+		return store.Position{}, bad
+	}
+	return store.Position{Due: due, Owner: store.Owner(rest[:n]), Key: store.Key(rest[n:])}, nil
+}
+
+// Replay makes parked deliveries due again, with as much time as they had left when they were parked and an hour at least;
+// consent is read again too. Without ids it is all of them. An id that is not parked is ErrNotFound, after the others were
+// replayed. It reads through all that is parked.
+func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	missing := make(map[DeliveryID]bool, len(ids))
+	for _, id := range ids {
+		missing[id] = true
+	}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: 256}
+	for {
+		recs, err := e.store.Due(ctx, q)
+		if err != nil {
+			return err
+		}
+		var ops []*op
+		for i := range recs {
+			id := DeliveryID(recs[i].Key[len(prefixParked):])
+			if len(ids) == 0 || missing[id] {
+				delete(missing, id)
+				ops = append(ops, e.replayOp(recs[i]))
+			}
+		}
+		for _, err := range e.writer.do(ctx, ops...) {
+			if err != nil {
+				return err
+			}
+		}
+		if len(recs) < q.Limit {
+			break
+		}
+		last := recs[len(recs)-1]
+		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+	}
+	if d := e.running.Load(); d != nil {
+		d.mu.Lock()
+		d.look()
+		d.mu.Unlock()
+	}
+	if len(missing) > 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// replayOp puts a parked delivery back into its message's open work.
+func (e *Engine) replayOp(rec store.Record) *op {
+	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
+	var seen parkedRecord
+	if e.codec.of(rec.Owner).open(&rec, &seen) == nil {
+		o.keys = append(o.keys, waitingKey(seen.Message), leasedKey(seen.Message))
+	}
+	o.apply = func(tx *draft) error {
+		now := tx.get(rec.Key)
+		if now == nil {
+			return nil
+		}
+		var p parkedRecord
+		if err := tx.open(now, &p); errors.Is(err, store.ErrCorrupt) {
+			tx.quarantine(now)
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if p.Message != seen.Message {
+			return ErrBusy // it is another one now
+		}
+		at := toMicro(micro(e.now()))
+		en := p.Entry
+		en.Next, en.Claims, en.Held, en.Attempts = at, 0, false, 0
+		from := waitingKey(p.Message)
+		w := &workRecord{Service: p.Service, Secure: p.Secure}
+		for _, k := range []store.Key{leasedKey(p.Message), waitingKey(p.Message)} {
+			found, err := tx.read(k, w)
+			if err != nil {
+				return err
+			}
+			if found {
+				from = k
+				break
+			}
+		}
+		w.Expires = max(w.Expires, at+p.Lifetime)
+		w.Entries = append(w.Entries, en)
+		if err := tx.putWork(p.Message, w, from); err != nil {
+			return err
+		}
+		tx.del(rec.Key)
+		return nil
+	}
+	return o
+}

@@ -1,0 +1,477 @@
+package appio
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/store"
+)
+
+// Keys of a citizen's records. Those marked E are sealed under the engine key and outlive an erasure, which destroys the
+// person's data key and so the others at once.
+const (
+	keyTombstone store.Key = "!" // E: an erasure is under way
+	keyDataKey   store.Key = "K" // E: the person's data key; destroyed by erasure
+	keyProfile   store.Key = "P"
+
+	prefixPreference = "c/"   // + pseudonym of the service
+	prefixActivation = "s/"   // + pseudonym of the service; E
+	prefixDecision   = "d/"   // + message id; E
+	prefixHistory    = "h/"   // + number of the event; E
+	prefixRepeat     = "i/"   // + pseudonym of service and idempotency key; E
+	prefixMessage    = "m/"   // + message id: what was written; + "+": whether it was read, archived
+	prefixOutcome    = "o/"   // + message id; E
+	prefixWaiting    = "q/w/" // + message id: open work that nobody holds; E
+	prefixLeased     = "q/l/" // + message id: open work under a lease; E
+	prefixParked     = "x/"   // + delivery id; E
+	prefixCleanUp    = "z/"   // + task; E
+	prefixQuarantine = "?/"   // + lane, due and key of a record that could not be read
+
+	stateSuffix = "+"
+)
+
+// Keys of other owners' records.
+const (
+	keyService      store.Key = "S"
+	keyOrganization store.Key = "O"
+	keyAPIKey       store.Key = "A"
+	keyFormat       store.Key = "format"
+	keyRoot         store.Key = "root"
+)
+
+// The kinds of lanes. A delivery lane is a kind and a hash of the service, so that a service whose work does not move holds
+// up only its own lane.
+const (
+	laneDelivery    store.Lane = 0x0100 // to 0x013f
+	laneCleanUp     store.Lane = 0x0300 // to 0x030f
+	laneParked      store.Lane = 0x0400
+	laneQuarantined store.Lane = 0x0500
+
+	deliveryLanes = 64
+	cleanUpLanes  = 16
+)
+
+func deliveryLane(id ServiceID) store.Lane {
+	return laneDelivery + store.Lane(hash32(string(id))%deliveryLanes)
+}
+
+func cleanUpLane(owner store.Owner) store.Lane {
+	return laneCleanUp + store.Lane(hash32(string(owner))%cleanUpLanes)
+}
+
+func hash32(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}
+
+func messageKey(id MessageID) store.Key  { return prefixMessage + store.Key(id) }
+func stateKey(id MessageID) store.Key    { return prefixMessage + store.Key(id) + stateSuffix }
+func decisionKey(id MessageID) store.Key { return prefixDecision + store.Key(id) }
+func outcomeKey(id MessageID) store.Key  { return prefixOutcome + store.Key(id) }
+func waitingKey(id MessageID) store.Key  { return prefixWaiting + store.Key(id) }
+func leasedKey(id MessageID) store.Key   { return prefixLeased + store.Key(id) }
+func historyKey(n uint64) store.Key      { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
+
+func (c *ownerCodec) preferenceKey(id ServiceID) store.Key {
+	return prefixPreference + store.Key(c.short(c.owner, "service", string(id)))
+}
+
+func (c *ownerCodec) activationKey(id ServiceID) store.Key {
+	return prefixActivation + store.Key(c.short(c.owner, "service", string(id)))
+}
+
+func (c *ownerCodec) repeatKey(id ServiceID, key string) store.Key {
+	return prefixRepeat + store.Key(c.short(c.owner, "key", string(id)+"\x00"+key))
+}
+
+// quarantineKey keeps where a record stood beside its bytes, which are not changed.
+func quarantineKey(r *store.Record) store.Key {
+	var at [10]byte
+	binary.BigEndian.PutUint16(at[:], uint16(r.Lane))
+	binary.BigEndian.PutUint64(at[2:], uint64(r.Due.UnixMicro()))
+	return prefixQuarantine + store.Key(at[:]) + r.Key
+}
+
+// all is the range of the keys with a prefix.
+func all(prefix string, limit int) store.Range {
+	return store.Range{From: store.Key(prefix), To: store.Key(prefixEnd(prefix)), Limit: limit}
+}
+
+// prefixEnd is the first string after all those with the prefix.
+func prefixEnd(prefix string) string {
+	b := []byte(prefix)
+	b[len(b)-1]++
+	return string(b)
+}
+
+func messageIDOf(k store.Key) MessageID {
+	return MessageID(k[strings.LastIndexByte(string(k), '/')+1:])
+}
+
+// Times are kept as microseconds since 1970; 0 is none.
+
+func toMicro(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicro(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+type formatRecord struct {
+	Format   int    `msgpack:"f"`
+	Instance []byte `msgpack:"i"` // 16 random bytes
+	Key      uint32 `msgpack:"k"` // number of the engine key that seals the root secret; 0: none
+	Check    []byte `msgpack:"c"` // tells a wrong engine key from damage
+}
+
+type rootRecord struct {
+	Secret []byte `msgpack:"s"`
+}
+
+type dataKeyRecord struct {
+	ID  uint32 `msgpack:"i"`
+	Key []byte `msgpack:"k"`
+}
+
+type organizationRecord struct {
+	Code     string `msgpack:"c"`
+	Name     string `msgpack:"n"`
+	SignedAt int64  `msgpack:"s,omitempty"`
+	At       int64  `msgpack:"t"`
+}
+
+type serviceRecord struct {
+	ID           ServiceID    `msgpack:"i"`
+	Name         string       `msgpack:"n"`
+	Organization string       `msgpack:"o"`
+	OrgName      string       `msgpack:"on,omitempty"`
+	State        ServiceState `msgpack:"st,omitempty"`
+	Category     Category     `msgpack:"c,omitempty"`
+	Basis        LegalBasis   `msgpack:"b,omitempty"`
+	Secure       bool         `msgpack:"sc,omitempty"`
+	MaxPayment   int64        `msgpack:"mp,omitempty"`
+	Trial        []string     `msgpack:"tr,omitempty"`
+	Prefixes     []string     `msgpack:"px,omitempty"`
+	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic
+	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
+	At           int64        `msgpack:"t"`
+}
+
+func newServiceRecord(s *Service, at int64) *serviceRecord {
+	r := &serviceRecord{
+		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
+		Secure: s.SecureChannels, MaxPayment: int64(s.MaxPayment), At: at,
+		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
+	}
+	for _, p := range s.Trial {
+		r.Trial = append(r.Trial, string(p))
+	}
+	for _, p := range s.Prefixes {
+		r.Prefixes = append(r.Prefixes, p.String())
+	}
+	return r
+}
+
+func (r *serviceRecord) service() (Service, error) {
+	s := Service{
+		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
+		Basis: r.Basis, SecureChannels: r.Secure, MaxPayment: pagopa.Amount(r.MaxPayment),
+	}
+	for _, p := range r.Trial {
+		s.Trial = append(s.Trial, fiscalcode.Person(p))
+	}
+	for _, p := range r.Prefixes {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			return s, fmt.Errorf("%w: a service's prefix", store.ErrCorrupt)
+		}
+		s.Prefixes = append(s.Prefixes, prefix)
+	}
+	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic} {
+		if i < len(r.Texts) {
+			*p = r.Texts[i]
+		}
+	}
+	return s, nil
+}
+
+type apiKeyRecord struct {
+	Service ServiceID `msgpack:"s"`
+}
+
+type addressRecord struct {
+	ID          string `msgpack:"i"`
+	Channel     string `msgpack:"c"`
+	Value       string `msgpack:"v"`
+	ValidatedAt int64  `msgpack:"t,omitempty"`
+}
+
+type profileRecord struct {
+	Code            string          `msgpack:"f"` // for routes that find people by it
+	Mode            Mode            `msgpack:"m,omitempty"`
+	SettingsVersion int             `msgpack:"s,omitempty"`
+	Inbox           bool            `msgpack:"i,omitempty"`
+	Channels        Channels        `msgpack:"c,omitempty"`
+	Addresses       []addressRecord `msgpack:"a,omitempty"`
+	Languages       []string        `msgpack:"l,omitempty"`
+	Version         int             `msgpack:"v"`
+}
+
+func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
+	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version}
+	for _, a := range p.Addresses {
+		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt)})
+	}
+	return r
+}
+
+func (r *profileRecord) profile() *Profile {
+	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.Version}
+	for _, a := range r.Addresses {
+		p.Addresses = append(p.Addresses, Address{a.ID, a.Channel, a.Value, fromMicro(a.ValidatedAt)})
+	}
+	return p
+}
+
+type preferenceRecord struct {
+	Service         ServiceID `msgpack:"n"`
+	Inbox           bool      `msgpack:"i,omitempty"`
+	Channels        Channels  `msgpack:"c,omitempty"`
+	ReadStatus      bool      `msgpack:"r,omitempty"`
+	SettingsVersion int       `msgpack:"s"`
+}
+
+type activationRecord struct {
+	Service    ServiceID  `msgpack:"n"`
+	Activation Activation `msgpack:"a,omitempty"`
+	Since      int64      `msgpack:"s"`
+}
+
+type noticeRecord struct {
+	Number  string `msgpack:"n"`
+	Amount  int64  `msgpack:"a"`
+	Payee   string `msgpack:"p,omitempty"`
+	Invalid bool   `msgpack:"i,omitempty"`
+}
+
+// A messageRecord is what was written. It is never changed.
+type messageRecord struct {
+	Service  ServiceID     `msgpack:"n"`
+	At       int64         `msgpack:"t"`
+	Subject  string        `msgpack:"s"`
+	Markdown string        `msgpack:"b"`
+	Due      int64         `msgpack:"d,omitempty"`
+	Payment  *noticeRecord `msgpack:"p,omitempty"`
+	Secure   bool          `msgpack:"c,omitempty"`
+	TTL      time.Duration `msgpack:"l,omitempty"`
+}
+
+func newMessageRecord(service ServiceID, m *Message, at int64) *messageRecord {
+	r := &messageRecord{
+		Service: service, At: at, Subject: m.Subject, Markdown: m.Markdown,
+		Due: toMicro(m.Due), Secure: m.SecureChannels, TTL: m.TimeToLive,
+	}
+	if n := m.Payment; n != nil {
+		r.Payment = &noticeRecord{string(n.Number), int64(n.Amount), string(n.Payee), n.InvalidAfterDue}
+	}
+	return r
+}
+
+func (r *messageRecord) message(to fiscalcode.Person) Message {
+	m := Message{
+		To: to, Subject: r.Subject, Markdown: r.Markdown, Due: fromMicro(r.Due),
+		SecureChannels: r.Secure, TimeToLive: r.TTL,
+	}
+	if n := r.Payment; n != nil {
+		m.Payment = &Notice{pagopa.NoticeNumber(n.Number), pagopa.Amount(n.Amount), fiscalcode.Organization(n.Payee), n.Invalid}
+	}
+	return m
+}
+
+type stateRecord struct {
+	ReadAt   int64 `msgpack:"r,omitempty"`
+	Archived bool  `msgpack:"a,omitempty"`
+}
+
+// A repeatRecord settles an idempotency key.
+type repeatRecord struct {
+	ID     MessageID `msgpack:"i"`
+	Status Status    `msgpack:"s"`
+	Body   []byte    `msgpack:"b"`
+}
+
+type decisionRecord struct {
+	Service  ServiceID          `msgpack:"n"`
+	At       int64              `msgpack:"t"`
+	RuleSet  int                `msgpack:"v"`
+	Facts    factsRecord        `msgpack:"f"`
+	Status   Status             `msgpack:"s"`
+	Rule     Rule               `msgpack:"r"`
+	Channels []channelRuleEntry `msgpack:"c,omitempty"`
+}
+
+type channelRuleEntry struct {
+	Name    string  `msgpack:"n"`
+	Content Content `msgpack:"c,omitempty"`
+	Rule    Rule    `msgpack:"r,omitempty"`
+}
+
+type factsRecord struct {
+	Flags      uint8             `msgpack:"f,omitempty"`
+	Mode       Mode              `msgpack:"m,omitempty"`
+	Category   Category          `msgpack:"c,omitempty"`
+	Activation Activation        `msgpack:"a,omitempty"`
+	Age        time.Duration     `msgpack:"g,omitempty"`
+	Channels   []channelFactsRec `msgpack:"n,omitempty"`
+}
+
+type channelFactsRec struct {
+	Name       string  `msgpack:"n"`
+	Switch     Content `msgpack:"w,omitempty"`
+	Preference Content `msgpack:"p,omitempty"`
+	Secure     Content `msgpack:"s,omitempty"`
+	Flags      uint8   `msgpack:"f,omitempty"`
+}
+
+func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *decisionRecord {
+	r := &decisionRecord{Service: service, At: at, RuleSet: RuleSet, Status: d.Status, Rule: d.Rule, Facts: factsRecord{
+		Flags: bits(f.Known, f.Inbox, f.HasPreference, f.InboxPreference, f.Secure),
+		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age,
+	}}
+	for _, c := range f.Channels {
+		r.Facts.Channels = append(r.Facts.Channels,
+			channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated)})
+	}
+	for _, c := range d.Channels {
+		r.Channels = append(r.Channels, channelRuleEntry(c))
+	}
+	return r
+}
+
+func (r *decisionRecord) facts() Facts {
+	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age}
+	unbits(r.Facts.Flags, &f.Known, &f.Inbox, &f.HasPreference, &f.InboxPreference, &f.Secure)
+	for _, c := range r.Facts.Channels {
+		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure}
+		unbits(c.Flags, &e.Address, &e.Validated)
+		f.Channels = append(f.Channels, e)
+	}
+	return f
+}
+
+func (r *decisionRecord) decision() Decision {
+	d := Decision{Status: r.Status, Rule: r.Rule}
+	for _, c := range r.Channels {
+		d.Channels = append(d.Channels, ChannelDecision(c))
+	}
+	return d
+}
+
+func bits(bs ...bool) (v uint8) {
+	for i, b := range bs {
+		if b {
+			v |= 1 << i
+		}
+	}
+	return v
+}
+
+func unbits(v uint8, bs ...*bool) {
+	for i, b := range bs {
+		*b = v&(1<<i) != 0
+	}
+}
+
+// A consentEvent is one link of a person's chain of choices.
+type consentEvent struct {
+	Number   uint64           `msgpack:"i"`
+	Prev     []byte           `msgpack:"p,omitempty"` // SHA-256 of the payload before
+	ID       string           `msgpack:"x"`           // random
+	At       int64            `msgpack:"t"`
+	What     string           `msgpack:"w"`
+	Service  ServiceID        `msgpack:"n,omitempty"`
+	Before   preferenceRecord `msgpack:"b"`
+	After    preferenceRecord `msgpack:"a"`
+	Mode     Mode             `msgpack:"m,omitempty"`
+	Level    Level            `msgpack:"l,omitempty"`
+	Provider string           `msgpack:"o,omitempty"`
+	Text     string           `msgpack:"v,omitempty"`
+	By       string           `msgpack:"y"`
+}
+
+// A workRecord is what is left to do for a message: all its deliveries, and who holds them.
+type workRecord struct {
+	Service ServiceID     `msgpack:"n"`
+	Secure  bool          `msgpack:"s,omitempty"` // by the message
+	Expires int64         `msgpack:"e"`
+	Lease   *leaseRecord  `msgpack:"l,omitempty"`
+	Entries []workEntry   `msgpack:"d"`
+	Done    []outcomeItem `msgpack:"o,omitempty"`
+}
+
+type leaseRecord struct {
+	Process string `msgpack:"p"` // for the operator's eye
+	Boot    string `msgpack:"b"` // random, of one engine's life
+	Number  uint64 `msgpack:"n"`
+	Until   int64  `msgpack:"u"`
+}
+
+// A workEntry is one delivery: of one message, by one channel, to one address.
+type workEntry struct {
+	ID       DeliveryID `msgpack:"i"`
+	Channel  string     `msgpack:"c"`
+	Address  string     `msgpack:"a,omitempty"` // its id, not its value
+	Attempts int        `msgpack:"n,omitempty"` // that failed
+	Claims   int        `msgpack:"k,omitempty"` // since the last outcome
+	Next     int64      `msgpack:"t"`           // when it may be tried
+	Held     bool       `msgpack:"h,omitempty"` // claimed under the lease
+	Cause    string     `msgpack:"e,omitempty"` // of the last failure
+}
+
+type outcomeItem struct {
+	ID       DeliveryID    `msgpack:"i"`
+	Channel  string        `msgpack:"c"`
+	Result   OutcomeResult `msgpack:"r"`
+	At       int64         `msgpack:"t"`
+	Attempts int           `msgpack:"n,omitempty"`
+	Cause    string        `msgpack:"e,omitempty"`
+	Late     bool          `msgpack:"l,omitempty"`
+}
+
+type outcomeRecord struct {
+	Service ServiceID     `msgpack:"n"`
+	Items   []outcomeItem `msgpack:"o"`
+}
+
+type parkedRecord struct {
+	Service  ServiceID `msgpack:"n"`
+	Message  MessageID `msgpack:"m"`
+	Secure   bool      `msgpack:"s,omitempty"`
+	At       int64     `msgpack:"t"`
+	Lifetime int64     `msgpack:"l"` // microseconds that a replay may go on for
+	Entry    workEntry `msgpack:"e"`
+}
+
+// A cleanUpRecord is a task that goes on in pages; From is where the next one starts.
+type cleanUpRecord struct {
+	From string `msgpack:"f,omitempty"`
+	Step int    `msgpack:"s,omitempty"`
+}
+
+type tombstoneRecord struct {
+	At int64 `msgpack:"t"`
+}

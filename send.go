@@ -1,0 +1,446 @@
+package appio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// A Sender is what one service may do. It holds no state: each call reads the service, and the key it was made with, again.
+type Sender struct {
+	e    *Engine
+	id   ServiceID
+	key  []byte     // hash of the API key; nil: trusted
+	addr netip.Addr // where the key is used from; zero: not checked
+}
+
+// Sender is the service with this id, trusted as such: for use in-process. An unknown id shows in its methods (ErrNotFound).
+func (e *Engine) Sender(id ServiceID) *Sender { return &Sender{e: e, id: id} }
+
+// SenderByKey is the service that the API key belongs to, calling from addr (zero: not checked against the service's
+// prefixes). An unknown key is ErrUnauthorized, a wrong address ErrForbidden.
+func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (*Sender, error) {
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	hash := keyHash(key)
+	d, err := e.view(ctx, e.codec.apiKey(hash), store.Range{}, "", keyAPIKey)
+	if err != nil {
+		return nil, err
+	}
+	var r apiKeyRecord
+	found, err := d.read(keyAPIKey, &r)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, ErrUnauthorized
+	}
+	s := &Sender{e, r.Service, hash, addr}
+	rec, err := e.readService(ctx, r.Service)
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrUnauthorized
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, s.authorize(rec)
+}
+
+// ID is the service's.
+func (s *Sender) ID() ServiceID { return s.id }
+
+// authorize checks the key and the address against the service as it is now.
+func (s *Sender) authorize(r *serviceRecord) error {
+	switch {
+	case r == nil:
+		return ErrNotFound
+	case s.key == nil:
+		return nil
+	case !r.hasKey(s.key):
+		return ErrUnauthorized
+	case len(r.Prefixes) == 0 || !s.addr.IsValid():
+		return nil
+	}
+	svc, err := r.service()
+	if err != nil {
+		return err
+	}
+	addr := s.addr.Unmap().WithZone("")
+	if !slices.ContainsFunc(svc.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return fmt.Errorf("%w: the key may not be used from this address", ErrForbidden)
+	}
+	return nil
+}
+
+// Send decides, and stores the message if the citizen agrees: it is safe on disk when Send returns. Refusal is not an error.
+func (s *Sender) Send(ctx context.Context, m Message) (Result, error) {
+	results, err := s.SendBatch(ctx, []Message{m})
+	return results[0], err
+}
+
+// SendBatch is Send for many, each for itself: results[i] is of ms[i], always. err is nil if every Err is, and wraps the
+// first if not, so that checking err alone misses nothing.
+func (s *Sender) SendBatch(ctx context.Context, ms []Message) (results []Result, err error) {
+	end := s.e.observe(&ctx, Operation{Name: "send", Service: s.id, Count: len(ms)})
+	results = make([]Result, len(ms))
+	s.send(ctx, ms, results)
+	out := Outcome{}
+	for i := range results {
+		switch {
+		case results[i].Err != nil && err == nil:
+			err = results[i].Err
+			if len(ms) > 1 {
+				err = fmt.Errorf("message %d: %w", i, err)
+			}
+		case results[i].Status == Processed:
+			out.Processed++
+		case results[i].Status == Rejected:
+			out.Rejected++
+		}
+	}
+	out.Err = err
+	end(out)
+	return results, err
+}
+
+func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
+	fail := func(err error) {
+		for i := range results {
+			results[i] = Result{Err: err}
+		}
+	}
+	if err := s.e.ready(ctx); err != nil {
+		fail(err)
+		return
+	}
+	if s.id.validate() != nil {
+		fail(ErrNotFound)
+		return
+	}
+	// A stop of the service, or the end of a key, waits for what passed the gate before it.
+	p := &pass{owners: [2]store.Owner{service(s.id), ""}}
+	if !s.e.enterWait(ctx, p) {
+		fail(fmt.Errorf("%w: the service is being changed", ErrBusy))
+		return
+	}
+	defer s.e.gates.leave(p)
+	if !s.e.gates.begin(p, sending{Service: s.id}, nil, nil) {
+		fail(fmt.Errorf("%w: the service is being changed", ErrBusy))
+		return
+	}
+	ops := make([]*op, 0, len(ms))
+	at := make([]int, 0, len(ms))
+	as := make([]acceptance, len(ms))
+	for i := range ms {
+		a := &as[i]
+		if err := a.prepare(s, ms[i]); err != nil {
+			results[i] = Result{Err: err}
+			continue
+		}
+		ops, at = append(ops, a.op()), append(at, i)
+	}
+	for j, err := range s.e.writer.do(ctx, ops...) {
+		if i := at[j]; err != nil { // the operation may still be under way
+			results[i] = Result{Err: err}
+		} else {
+			results[i] = as[i].result
+		}
+	}
+}
+
+// An acceptance is one message on its way to a decision.
+type acceptance struct {
+	s      *Sender
+	m      Message
+	owner  *ownerCodec
+	id     MessageID
+	body   []byte // of the message, with a Key
+	result Result
+	held   *reservation // room with Run for the deliveries
+	items  []*item
+}
+
+func (a *acceptance) prepare(s *Sender, m Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.Payment != nil {
+		n := *m.Payment
+		m.Payment = &n
+	}
+	*a = acceptance{s: s, m: m.normal()}
+	a.owner = s.e.codec.of(s.e.codec.citizen(m.To))
+	if m.Key != "" {
+		var err error
+		if a.body, err = s.e.codec.bodyHash(&a.m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *acceptance) op() *op {
+	a.id = MessageID(a.s.e.ulids.next(a.s.e.now()))
+	keys := a.owner.consentKeys(a.s.id)
+	if a.body != nil {
+		keys = append(keys, a.owner.repeatKey(a.s.id, a.m.Key))
+	}
+	return &op{owner: a.owner.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
+}
+
+// apply is the whole of sending: the service's limits, the idempotency key, the decision, and what it leads to, as one change
+// of the citizen's records.
+func (a *acceptance) apply(tx *draft) error {
+	e, m := a.s.e, &a.m
+	a.release()
+	svc, err := tx.service(a.s.id)
+	if err != nil {
+		return err
+	}
+	if err := a.s.authorize(svc); err != nil {
+		return err
+	}
+	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
+		return err
+	}
+	if m.Payment != nil && int64(m.Payment.Amount) > svc.MaxPayment {
+		return invalid("Payment.Amount", "no more than the service may ask for")
+	}
+	now := micro(e.now())
+	if a.body != nil {
+		var r repeatRecord
+		found, err := tx.read(tx.repeatKey(a.s.id, m.Key), &r)
+		if err != nil {
+			return err
+		}
+		if found {
+			if !bytes.Equal(r.Body, a.body) {
+				return fmt.Errorf("%w: the key was used for another message", ErrConflict)
+			}
+			a.result = Result{ID: r.ID, Status: r.Status, Repeated: true}
+			return nil
+		}
+	}
+	cs, err := tx.readConsent(a.s.id)
+	if err != nil {
+		return err
+	}
+	facts := e.facts(cs, svc, m.SecureChannels, now)
+	decision := Decide(facts)
+	a.result = Result{ID: a.id, Status: decision.Status}
+
+	// From here on records are put; the decision is the first, since it is nobody else's.
+	record := store.Record{Key: decisionKey(a.id)}
+	if decision.Status == Rejected {
+		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
+	}
+	if err := tx.putSealed(record, newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)); err != nil {
+		return err
+	}
+	if a.body != nil {
+		err := tx.putSealed(store.Record{Key: tx.repeatKey(a.s.id, m.Key), Lane: cleanUpLane(tx.owner), Due: now.Add(keepKeys)},
+			&repeatRecord{a.id, decision.Status, a.body})
+		if err != nil {
+			return err
+		}
+	}
+	if decision.Status == Rejected {
+		return nil
+	}
+	stored := newMessageRecord(a.s.id, m, toMicro(now))
+	if n := stored.Payment; n != nil && n.Payee == "" {
+		n.Payee = svc.Organization
+	}
+	if err := tx.putPersonal(store.Record{Key: messageKey(a.id)}, stored); err != nil {
+		return err
+	}
+	if m.To == fiscalcode.Sandbox {
+		if err := tx.putCleanUp(taskTrim, cleanUpRecord{}, toMicro(now.Add(trimAfter))); err != nil {
+			return err
+		}
+	}
+	return a.putWork(tx, cs.profile, &decision, now)
+}
+
+const (
+	keepRejected = 90 * 24 * time.Hour // the status of a rejected message
+	keepKeys     = 30 * 24 * time.Hour // what an idempotency key was used for
+	trimAfter    = 10 * time.Second    // accepting for the sandbox; its older messages go
+	keepSandbox  = 1000                // messages of the sandbox
+)
+
+// putWork puts the message's deliveries: leased to this engine if its Run has room for them, and due now if not.
+func (a *acceptance) putWork(tx *draft, p *profileRecord, d *Decision, now time.Time) error {
+	e := a.s.e
+	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
+	for i, c := range d.Channels {
+		r := &e.opts.Channels[i]
+		switch {
+		case c.Content == None:
+		case r.ByCode:
+			w.Entries = append(w.Entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Next: toMicro(now)})
+		default:
+			for j := range p.Addresses {
+				if ad := &p.Addresses[j]; ad.usable(r) {
+					w.Entries = append(w.Entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Address: ad.ID, Next: toMicro(now)})
+				}
+			}
+		}
+	}
+	if len(w.Entries) == 0 {
+		return nil
+	}
+	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: now}
+	if a.held = e.reserve(w.Entries); a.held != nil {
+		started := e.mono()
+		w.Lease = e.newLease(now)
+		for i := range w.Entries {
+			w.Entries[i].Held, w.Entries[i].Claims = true, 1
+		}
+		record.Key, record.Due = leasedKey(a.id), e.takeOver(w.Lease)
+		a.items = newItems(tx.owner, a.id, w, started)
+	}
+	return tx.putSealed(record, w)
+}
+
+func (a *acceptance) committed() {
+	if a.held != nil {
+		a.held.hand(a.items)
+		a.held, a.items = nil, nil
+	}
+}
+
+// release gives back room that was held for an attempt that did not come to be.
+func (a *acceptance) release() {
+	if a.held != nil {
+		a.held.release()
+		a.held, a.items = nil, nil
+	}
+}
+
+// Status is of a message that this service sent to this citizen; another service's message to them is ErrForbidden; anything
+// else is ErrNotFound. A rejected message is known for 90 days.
+func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID) (MessageStatus, error) {
+	if err := s.e.ready(ctx); err != nil {
+		return MessageStatus{}, err
+	}
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil || s.id.validate() != nil || !validULID(string(id)) {
+		return MessageStatus{}, ErrNotFound
+	}
+	owner := s.e.codec.citizen(to)
+	d, err := s.e.viewConsent(ctx, owner, s.id, decisionKey(id), stateKey(id))
+	if err != nil {
+		return MessageStatus{}, err
+	}
+	svc, err := d.service(s.id)
+	if err != nil {
+		return MessageStatus{}, err
+	}
+	if err := s.authorize(svc); err != nil {
+		return MessageStatus{}, err
+	}
+	var r decisionRecord
+	found, err := d.read(decisionKey(id), &r)
+	switch {
+	case err != nil:
+		return MessageStatus{}, err
+	case !found:
+		return MessageStatus{}, ErrNotFound
+	case r.Service != s.id:
+		return MessageStatus{}, fmt.Errorf("%w: another service's message", ErrForbidden)
+	}
+	st := MessageStatus{Status: r.Status, At: fromMicro(r.At)}
+	if r.Status == Rejected {
+		if !s.e.now().Before(st.At.Add(keepRejected)) {
+			return MessageStatus{}, ErrNotFound
+		}
+		return st, nil
+	}
+	cs, err := d.readConsent(s.id)
+	if err != nil {
+		return MessageStatus{}, err
+	}
+	if p := s.e.effective(cs, svc); p.Inbox && p.ReadStatus {
+		var state stateRecord
+		if _, err := d.read(stateKey(id), &state); err != nil {
+			return MessageStatus{}, err
+		}
+		read := state.ReadAt != 0
+		st.Read = &read
+	}
+	return st, nil
+}
+
+// CanContact reports whether a message would be processed now. Unknown and unwilling look alike. A recipient whom the service
+// may not write to, whatever they chose, is ErrForbidden; asked more often than Options.ContactRate it is ErrLimited.
+func (s *Sender) CanContact(ctx context.Context, to fiscalcode.Person) (bool, error) {
+	if err := s.e.ready(ctx); err != nil {
+		return false, err
+	}
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
+		return false, invalid("To", "a fiscal code")
+	}
+	if s.id.validate() != nil {
+		return false, ErrNotFound
+	}
+	d, err := s.e.viewConsent(ctx, s.e.codec.citizen(to), s.id)
+	if err != nil {
+		return false, err
+	}
+	svc, err := d.service(s.id)
+	if err != nil {
+		return false, err
+	}
+	if err := s.authorize(svc); err != nil {
+		return false, err
+	}
+	if !s.e.contacts.allow(s.id, s.e.now()) {
+		return false, ErrLimited
+	}
+	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+		return false, err
+	}
+	cs, err := d.readConsent(s.id)
+	if err != nil {
+		return false, err
+	}
+	return Decide(s.e.facts(cs, svc, false, s.e.now())).Status == Processed, nil
+}
+
+// Activate says whether a Special service serves a citizen, and since when (zero: now). It may be said before the citizen
+// comes. An end of the activation is in force when Activate returns: see [InFlightError].
+func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activation, since time.Time) error {
+	if a != Inactive && a != Pending && a != Active {
+		return invalid("Activation", "Inactive, Pending or Active")
+	}
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
+		return invalid("To", "a fiscal code")
+	}
+	if err := s.e.ready(ctx); err != nil {
+		return err
+	}
+	svc, err := s.e.readService(ctx, s.id)
+	if err != nil {
+		return err
+	}
+	if err := s.authorize(svc); err != nil {
+		return err
+	}
+	if svc.Category != Special {
+		return fmt.Errorf("%w: the service is not Special", ErrForbidden)
+	}
+	if since.IsZero() {
+		since = s.e.now()
+	}
+	return s.e.changeConsent(ctx, s.e.codec.citizen(to), consentChange{
+		by: ByService, service: s.id, activation: &activationRecord{s.id, a, toMicro(micro(since))},
+	})
+}

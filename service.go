@@ -1,0 +1,429 @@
+package appio
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/store"
+)
+
+// A ServiceID names a service: 1 to 200 bytes of text without control characters. It is public.
+type ServiceID string
+
+// An Organization is an authority (ente) that uses the platform.
+type Organization struct {
+	Code      fiscalcode.Organization
+	Name      string    // 1 to 200 UTF-16 units
+	SignedAt  time.Time // of the agreement; zero: none is recorded
+	UpdatedAt time.Time // set by the engine
+}
+
+// A Service is what citizens say yes or no to.
+type Service struct {
+	ID           ServiceID // chosen by the caller
+	Name         string    // 1 to 200 UTF-16 units
+	Organization fiscalcode.Organization
+	State        ServiceState
+	Category     Category
+	Basis        LegalBasis
+
+	SecureChannels bool                // no e-mail, push without text: see Route.Secure
+	MaxPayment     pagopa.Amount       // the most that a payment notice may ask for; 0: no payment notices
+	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
+	Prefixes       []netip.Prefix      // where its keys may be used from; empty: anywhere; at most 1,000
+
+	Description, Privacy, Web, Email, Phone, PEC, Support string // shown to citizens; at most 1,000 UTF-16 units each
+	Topic                                                 string
+}
+
+// ServiceState is where a service stands with citizens.
+type ServiceState string
+
+const (
+	Trial   ServiceState = ""        // sends to its authorised recipients only
+	Live    ServiceState = "live"    // sends to who consents
+	Stopped ServiceState = "stopped" // sends to nobody
+)
+
+// LegalBasis is what the processing rests on (GDPR art. 6). It is recorded and shown; it never overrides a choice.
+type LegalBasis string
+
+const (
+	Consent         LegalBasis = ""                 // art. 6(1)(a)
+	PublicTask      LegalBasis = "public-task"      // art. 6(1)(e)
+	LegalObligation LegalBasis = "legal-obligation" // art. 6(1)(c)
+)
+
+// KeySlot is one of the two API keys that a service has at a time, so that one can be changed while the other is used.
+type KeySlot int
+
+const (
+	Primary KeySlot = iota
+	Secondary
+)
+
+// Validate reports what [Engine.PutOrganization] would.
+func (o Organization) Validate() error {
+	if _, err := fiscalcode.ParseOrganization(string(o.Code)); err != nil {
+		return invalid("Code", "11 digits")
+	}
+	return validText("Name", o.Name, 1, 200)
+}
+
+// Validate reports what [Engine.PutService] would.
+func (s Service) Validate() error {
+	if err := s.ID.validate(); err != nil {
+		return err
+	}
+	if err := validText("Name", s.Name, 1, 200); err != nil {
+		return err
+	}
+	if _, err := fiscalcode.ParseOrganization(string(s.Organization)); err != nil {
+		return invalid("Organization", "11 digits")
+	}
+	switch {
+	case s.State != Trial && s.State != Live && s.State != Stopped:
+		return invalid("State", "Trial, Live or Stopped")
+	case s.Category != Standard && s.Category != Special:
+		return invalid("Category", "Standard or Special")
+	case s.Basis != Consent && s.Basis != PublicTask && s.Basis != LegalObligation:
+		return invalid("Basis", "Consent, PublicTask or LegalObligation")
+	case s.MaxPayment < 0 || s.MaxPayment > maxAmount:
+		return invalid("MaxPayment", "0 to 9999999999 euro cents")
+	case len(s.Trial) > 1000:
+		return invalid("Trial", "at most 1000 recipients")
+	case len(s.Prefixes) > 1000:
+		return invalid("Prefixes", "at most 1000 prefixes")
+	}
+	for i, p := range s.Trial {
+		if _, err := fiscalcode.ParsePerson(string(p)); err != nil {
+			return invalid(fmt.Sprintf("Trial[%d]", i), "a fiscal code")
+		}
+	}
+	for i, p := range s.Prefixes {
+		if !p.IsValid() {
+			return invalid(fmt.Sprintf("Prefixes[%d]", i), "an IP prefix")
+		}
+	}
+	for _, f := range []struct{ name, text string }{
+		{"Description", s.Description}, {"Privacy", s.Privacy}, {"Web", s.Web}, {"Email", s.Email}, {"Phone", s.Phone},
+		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic},
+	} {
+		if err := validText(f.name, f.text, 0, 1000); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (id ServiceID) validate() error {
+	if len(id) < 1 || len(id) > 200 || !utf8.ValidString(string(id)) || strings.ContainsFunc(string(id), unicode.IsControl) {
+		return invalid("ID", "1 to 200 bytes of text without control characters")
+	}
+	return nil
+}
+
+// PutOrganization creates or replaces an organization.
+func (e *Engine) PutOrganization(ctx context.Context, o Organization) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	return e.do(ctx, &op{
+		owner: e.codec.organization(o.Code), keys: []store.Key{keyOrganization},
+		apply: func(tx *draft) error {
+			return tx.putSealed(store.Record{Key: keyOrganization}, &organizationRecord{
+				Code: string(o.Code), Name: o.Name, SignedAt: toMicro(o.SignedAt), At: toMicro(e.now()),
+			})
+		},
+	})
+}
+
+// Organization is the one with this code, or ErrNotFound.
+func (e *Engine) Organization(ctx context.Context, code fiscalcode.Organization) (Organization, error) {
+	if err := e.ready(ctx); err != nil {
+		return Organization{}, err
+	}
+	d, err := e.view(ctx, e.codec.organization(code), store.Range{}, "", keyOrganization)
+	if err != nil {
+		return Organization{}, err
+	}
+	var r organizationRecord
+	found, err := d.read(keyOrganization, &r)
+	if err != nil {
+		return Organization{}, err
+	}
+	if !found {
+		return Organization{}, ErrNotFound
+	}
+	return Organization{fiscalcode.Organization(r.Code), r.Name, fromMicro(r.SignedAt), fromMicro(r.At)}, nil
+}
+
+// PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What it takes
+// away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError].
+func (e *Engine) PutService(ctx context.Context, s Service) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	s.Trial, s.Prefixes = slices.Clone(s.Trial), slices.Clone(s.Prefixes)
+	org, err := e.Organization(ctx, s.Organization)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return e.changeService(ctx, s.ID, func(old *serviceRecord) (*serviceRecord, error) {
+		r := newServiceRecord(&s, toMicro(e.now()))
+		r.OrgName = org.Name
+		if old != nil {
+			r.Keys = old.Keys
+		}
+		return r, nil
+	})
+}
+
+// changeService writes a service's record through the service's gate.
+func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(old *serviceRecord) (*serviceRecord, error)) error {
+	var before, after *serviceRecord
+	o := &op{
+		owner: service(id), keys: []store.Key{keyService}, urgent: true,
+		apply: func(tx *draft) error {
+			before = nil
+			if r := tx.get(keyService); r != nil {
+				var err error
+				if before, err = e.decodeService(tx.owner, r); err != nil {
+					return err
+				}
+			}
+			var err error
+			if after, err = change(before); err != nil {
+				return err
+			}
+			return tx.putSealed(store.Record{Key: keyService}, after)
+		},
+	}
+	foreign := func(ctx context.Context) (*foreignWork, error) {
+		if before == nil || before.permissive(after) {
+			return nil, nil
+		}
+		return e.foreignOfService(ctx, before)
+	}
+	return e.revoke(ctx, service(id), func() error { return e.do(ctx, o) }, e.refusedNow, foreign)
+}
+
+// permissive reports whether a service may do after a change whatever it could before.
+func (r *serviceRecord) permissive(after *serviceRecord) bool {
+	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial)
+}
+
+// Service is the service with this id, or ErrNotFound.
+func (e *Engine) Service(ctx context.Context, id ServiceID) (Service, error) {
+	if err := e.ready(ctx); err != nil {
+		return Service{}, err
+	}
+	r, err := e.readService(ctx, id)
+	if err != nil {
+		return Service{}, err
+	}
+	return r.service()
+}
+
+// readService is the record of a service, or ErrNotFound.
+func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord, error) {
+	if id.validate() != nil {
+		return nil, ErrNotFound
+	}
+	d, err := e.view(ctx, service(id), store.Range{}, "", keyService)
+	if err != nil {
+		return nil, err
+	}
+	r := d.get(keyService)
+	if r == nil {
+		return nil, ErrNotFound
+	}
+	return e.decodeService(d.owner, r)
+}
+
+func (e *Engine) decodeService(owner store.Owner, r *store.Record) (*serviceRecord, error) {
+	s := &serviceRecord{}
+	if err := e.codec.of(owner).open(r, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Services lists all services, by id, forwards only: a Prev cursor is ErrInvalid.
+func (e *Engine) Services() List[Service] {
+	return newList(e, "services", e.listServices)
+}
+
+func (e *Engine) listServices(ctx context.Context, p position, limit int) (f found[Service], err error) {
+	if p.before { // owners are listed forwards only
+		return f, invalid("Cursor", "services are listed forwards only")
+	}
+	after := service(ServiceID(p.key))
+	for len(f.items) < limit {
+		owners, err := e.store.Owners(ctx, after, limit-len(f.items))
+		if err != nil {
+			return f, err
+		}
+		if len(owners) == 0 {
+			break
+		}
+		after = owners[len(owners)-1]
+		owners = slices.DeleteFunc(owners, func(o store.Owner) bool { return !strings.HasPrefix(string(o), serviceOwner) })
+		if len(owners) == 0 {
+			break
+		}
+		reads := make([]store.Read, len(owners))
+		for i, o := range owners {
+			reads[i] = store.Read{Owner: o, Keys: []store.Key{keyService}}
+		}
+		snaps, err := e.store.View(ctx, reads)
+		if err != nil {
+			return f, err
+		}
+		for i, s := range snaps {
+			if len(s.Records) == 0 {
+				continue
+			}
+			r, err := e.decodeService(owners[i], &s.Records[0])
+			if err != nil {
+				return f, err
+			}
+			s, err := r.service()
+			if err != nil {
+				return f, err
+			}
+			f.add(s, string(s.ID))
+		}
+	}
+	return f, nil
+}
+
+// NewKey makes a key for the slot, ends the one before at once, and returns it: it is not shown again.
+func (e *Engine) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string, error) {
+	key := newAPIKey()
+	return key, e.PutKey(ctx, id, k, key)
+}
+
+// PutKey sets a key made elsewhere, of 16 to 200 bytes that nobody can guess; it is kept hashed. The key that the slot had
+// before ends at once. A key of another service, or of the other slot, is ErrConflict.
+func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string) error {
+	if k != Primary && k != Secondary {
+		return invalid("KeySlot", "Primary or Secondary")
+	}
+	if len(key) < 16 || len(key) > 200 {
+		return invalid("Key", "16 to 200 bytes")
+	}
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	if _, err := e.readService(ctx, id); err != nil {
+		return err
+	}
+	hash := keyHash(key)
+	// The index first: an entry without its service's key is a hint that leads nowhere, the other way round a key would not work.
+	err := e.do(ctx, &op{
+		owner: e.codec.apiKey(hash), keys: []store.Key{keyAPIKey},
+		apply: func(tx *draft) error {
+			var r apiKeyRecord
+			found, err := tx.read(keyAPIKey, &r)
+			if err != nil {
+				return err
+			}
+			if found && r.Service != id {
+				return fmt.Errorf("%w: the key is another service's", ErrConflict)
+			}
+			return tx.putSealed(store.Record{Key: keyAPIKey}, &apiKeyRecord{id})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	var old []byte
+	err = e.changeService(ctx, id, func(r *serviceRecord) (*serviceRecord, error) {
+		if r == nil {
+			return nil, ErrNotFound
+		}
+		s := *r
+		s.Keys = make([][]byte, 2)
+		copy(s.Keys, r.Keys)
+		if subtle.ConstantTimeCompare(s.Keys[1-k], hash) == 1 {
+			return nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
+		}
+		old, s.Keys[k] = s.Keys[k], hash
+		return &s, nil
+	})
+	if err == nil && len(old) > 0 && subtle.ConstantTimeCompare(old, hash) == 0 {
+		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey}, apply: func(tx *draft) error {
+			if tx.get(keyAPIKey) != nil {
+				tx.del(keyAPIKey)
+			}
+			return nil
+		}})
+	}
+	return err
+}
+
+// hasKey reports whether the hash is one of the service's keys.
+func (r *serviceRecord) hasKey(hash []byte) bool {
+	found := 0
+	for _, k := range r.Keys {
+		if len(k) == len(hash) {
+			found |= subtle.ConstantTimeCompare(k, hash)
+		}
+	}
+	return found == 1
+}
+
+// permits reports whether the service may write to this person at all, whatever the person chose: a stopped one to nobody, one
+// in trial to its authorised recipients and the sandbox.
+func (r *serviceRecord) permits(recipient func(code fiscalcode.Person) bool) error {
+	switch r.State {
+	case Live:
+		return nil
+	case Trial:
+		if recipient(fiscalcode.Sandbox) {
+			return nil
+		}
+		for _, p := range r.Trial {
+			if recipient(fiscalcode.Person(p)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%w: the service is in trial, and the recipient is not one of its authorised recipients", ErrForbidden)
+	}
+	return fmt.Errorf("%w: the service is stopped", ErrForbidden)
+}
+
+// validText checks a text's length in UTF-16 units, as the real system counts, and that it is text.
+func validText(field, s string, least, most int) error {
+	n := 0
+	for _, r := range s {
+		n++
+		if r > 0xffff {
+			n++
+		}
+	}
+	switch {
+	case !utf8.ValidString(s):
+		return invalid(field, "UTF-8")
+	case n < least || n > most:
+		return invalid(field, fmt.Sprintf("%d to %d UTF-16 units", least, most))
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package boltstore keeps records in one bbolt file.
+package boltstore

@@ -1,0 +1,71 @@
+package appio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+
+	"github.com/appio-go/appio/store"
+)
+
+// A withdrawal is what a token for one-click unsubscription (RFC 8058) says. The token is sealed: it shows neither the person
+// nor the service, and only this platform makes one.
+type withdrawal struct {
+	Owner   string    `msgpack:"o"`
+	Service ServiceID `msgpack:"n"`
+	Channel string    `msgpack:"c"`
+}
+
+const withdrawalPurpose = "withdraw"
+
+func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) string {
+	payload, release, err := encode(&withdrawal{string(owner), id, channel})
+	if err != nil {
+		return ""
+	}
+	defer release()
+	nonce := make([]byte, nonceSize, nonceSize+len(payload)+tagSize)
+	rand.Read(nonce)
+	return base64.RawURLEncoding.EncodeToString(newAEAD(c.token).Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))
+}
+
+func (c *codec) openWithdrawal(token string) (withdrawal, error) {
+	var w withdrawal
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(b) < nonceSize+tagSize {
+		return w, ErrUnauthorized
+	}
+	b, err = newAEAD(c.token).Open(nil, b[:nonceSize], b[nonceSize:], []byte(withdrawalPurpose))
+	if err != nil || decode(b, &w) != nil {
+		return w, ErrUnauthorized
+	}
+	return w, nil
+}
+
+// Withdraw redeems Delivery.Withdraw, without a login, for one-click unsubscription: the service may no longer use the
+// channel. What it takes away is in force when Withdraw returns: see [InFlightError]. A token that this engine did not make is
+// ErrUnauthorized; one of a person who was erased does nothing. It can be redeemed any number of times.
+func (e *Engine) Withdraw(ctx context.Context, token string) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	w, err := e.codec.openWithdrawal(token)
+	if err != nil {
+		return err
+	}
+	return e.changeConsent(ctx, store.Owner(w.Owner), consentChange{by: ByToken, service: w.Service,
+		preference: func(cs *consentState, s *serviceRecord) (*preferenceRecord, error) {
+			if cs.profile == nil || cs.profile.Mode == Undecided || s == nil {
+				return nil, nil
+			}
+			p := e.effective(cs, s)
+			if cs.preference != nil { // of a Special service, Inbox is shown otherwise
+				p.Inbox = cs.preference.Inbox
+			}
+			if cs.preference != nil && p.Channels[w.Channel] == None {
+				return nil, nil
+			}
+			delete(p.Channels, w.Channel)
+			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion}, nil
+		}})
+}

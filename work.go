@@ -1,0 +1,313 @@
+package appio
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// Open work of a message is one record with all its deliveries. It waits under q/w/ and is due at the earliest of them; claimed,
+// it stands under q/l/ and is due when the lease may be taken over; when nothing is left, what became of the deliveries goes
+// to o/ and the record is deleted.
+
+// An item is one delivery under a lease of this engine.
+type item struct {
+	owner   store.Owner
+	message MessageID
+	service ServiceID
+	secure  bool
+	expires int64
+	lease   leaseRecord
+	entry   workEntry
+	started time.Duration // on the monotonic clock, before the claim was committed
+}
+
+// newItems are the entries that are held under the record's lease.
+func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration) (items []*item) {
+	for _, en := range w.Entries {
+		if en.Held {
+			items = append(items, &item{owner, id, w.Service, w.Secure, w.Expires, *w.Lease, en, started})
+		}
+	}
+	return items
+}
+
+// maxClaims is how often work is claimed in a row without an outcome: after that it is suspected of killing who does it.
+const maxClaims = 5
+
+type resultKind uint8
+
+const (
+	resultDelivered resultKind = iota
+	resultFailed               // to be tried again
+	resultPermanent
+	resultGone
+	resultVoid
+	resultExpired
+	resultBack // not tried: to be done by the next
+)
+
+// A result is what became of an attempt.
+type result struct {
+	kind  resultKind
+	cause string
+	after time.Duration // at least, before the next attempt
+}
+
+// outcomeOp records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
+// worth keeping is that it was delivered after all.
+func (e *Engine) outcomeOp(it *item, r result) *op {
+	return &op{
+		owner: it.owner,
+		keys:  []store.Key{leasedKey(it.message), outcomeKey(it.message)},
+		apply: func(tx *draft) error {
+			w := &workRecord{}
+			found, err := tx.read(leasedKey(it.message), w)
+			if err != nil {
+				return err
+			}
+			now := micro(e.now())
+			i := -1
+			if found && w.Lease.same(&it.lease) {
+				i = slices.IndexFunc(w.Entries, func(en workEntry) bool { return en.ID == it.entry.ID && en.Held })
+			}
+			if i < 0 {
+				if r.kind != resultDelivered {
+					return nil
+				}
+				return tx.putOutcomes(it.message, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
+					toMicro(now), it.entry.Attempts + 1, "", true}})
+			}
+			if err := e.settle(tx, it.message, w, i, r, now); err != nil {
+				return err
+			}
+			return tx.putWork(it.message, w, leasedKey(it.message))
+		},
+	}
+}
+
+// settle changes one entry of open work by a result.
+func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result, now time.Time) error {
+	en := &w.Entries[i]
+	en.Held, en.Claims = false, 0
+	over := func(res OutcomeResult, attempts int) {
+		w.Done = append(w.Done, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false})
+		w.Entries = slices.Delete(w.Entries, i, i+1)
+	}
+	if r.cause != "" {
+		en.Cause = r.cause
+	}
+	switch r.kind {
+	case resultDelivered:
+		en.Cause = ""
+		over(OutcomeDelivered, en.Attempts+1)
+	case resultVoid:
+		over(OutcomeVoid, en.Attempts)
+	case resultExpired:
+		over(OutcomeExpired, en.Attempts)
+	case resultGone:
+		over(OutcomeGone, en.Attempts+1)
+	case resultBack:
+		en.Next = toMicro(now.Add(backAfter))
+	case resultFailed:
+		en.Attempts++
+		next := now.Add(max(e.opts.Backoff(en.Attempts), r.after, time.Millisecond))
+		switch {
+		case en.Attempts >= e.opts.MaxAttempts:
+			return e.park(tx, id, w, i, now)
+		case toMicro(next) > w.Expires:
+			over(OutcomeExpired, en.Attempts)
+		default:
+			en.Next = toMicro(next)
+		}
+	case resultPermanent:
+		en.Attempts++
+		return e.park(tx, id, w, i, now)
+	}
+	return nil
+}
+
+// backAfter is how long work rests that was claimed and not tried.
+const backAfter = 10 * time.Millisecond
+
+// park moves one entry out of open work to where the operator finds it.
+func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Time) error {
+	en := w.Entries[i]
+	en.Held, en.Claims = false, 0
+	life := w.Expires - toMicro(now)
+	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
+		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en})
+	if err != nil {
+		return err
+	}
+	w.Done = append(w.Done, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false})
+	w.Entries = slices.Delete(w.Entries, i, i+1)
+	return nil
+}
+
+// putWork writes open work that was read from a key back after its entries changed.
+func (d *draft) putWork(id MessageID, w *workRecord, from store.Key) error {
+	if len(w.Entries) == 0 {
+		if err := d.putOutcomes(id, w.Service, w.Done); err != nil {
+			return err
+		}
+		d.del(from)
+		return nil
+	}
+	r := store.Record{Key: waitingKey(id), Lane: deliveryLane(w.Service)}
+	if slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Held }) {
+		r.Key, r.Due = leasedKey(id), fromMicro(w.Lease.Until).Add(d.maxSkew)
+	} else {
+		w.Lease = nil
+		next := w.Entries[0].Next
+		for _, en := range w.Entries {
+			next = min(next, en.Next)
+		}
+		r.Due = fromMicro(next)
+	}
+	if err := d.putSealed(r, w); err != nil {
+		return err
+	}
+	if from != r.Key {
+		d.del(from)
+	}
+	return nil
+}
+
+// putOutcomes adds to what is known of a message's deliveries.
+func (d *draft) putOutcomes(id MessageID, service ServiceID, items []outcomeItem) error {
+	r := outcomeRecord{Service: service}
+	if _, err := d.read(outcomeKey(id), &r); err != nil {
+		return err
+	}
+	r.Items = append(r.Items, items...)
+	return d.putSealed(store.Record{Key: outcomeKey(id)}, &r)
+}
+
+// A claim takes due work under a lease of this engine, as much of it as there is room for.
+type claim struct {
+	e      *Engine
+	d      *dispatcher
+	seen   store.Record
+	held   *reservation
+	items  []*item
+	gained int // deliveries claimed
+	moved  bool
+}
+
+func (c *claim) op() *op {
+	id := messageIDOf(c.seen.Key)
+	return &op{owner: c.seen.Owner, keys: []store.Key{c.seen.Key, outcomeKey(id)}, apply: c.apply, committed: c.committed, failed: c.release}
+}
+
+func (c *claim) apply(tx *draft) error {
+	c.release()
+	c.gained, c.moved = 0, false
+	rec := tx.get(c.seen.Key)
+	if rec == nil || !rec.Due.Equal(c.seen.Due) {
+		return nil // somebody else was faster
+	}
+	e, id := c.e, messageIDOf(rec.Key)
+	w := &workRecord{}
+	if err := tx.open(rec, w); err != nil {
+		return c.unreadable(tx, rec, err)
+	}
+	now := micro(e.now())
+	leased := strings.HasPrefix(string(rec.Key), prefixLeased)
+	if leased && (w.Lease == nil || now.Before(e.takeOver(w.Lease)) && !(e.exclusive && w.Lease.Boot != e.boot)) {
+		return nil
+	}
+	changed := leased // the old lease ends in any case
+	for i := 0; i < len(w.Entries); i++ {
+		en := &w.Entries[i]
+		if en.Next > toMicro(now) && !en.Held {
+			continue
+		}
+		en.Held = false
+		n := len(w.Entries)
+		switch {
+		case toMicro(now) >= w.Expires:
+			if err := e.settle(tx, id, w, i, result{kind: resultExpired}, now); err != nil {
+				return err
+			}
+		case e.route(en.Channel) == nil:
+			en.Cause = "unknown channel"
+			if err := e.park(tx, id, w, i, now); err != nil {
+				return err
+			}
+		case en.Claims >= maxClaims:
+			en.Cause = "suspect: claimed five times without an outcome"
+			if err := e.park(tx, id, w, i, now); err != nil {
+				return err
+			}
+		default:
+			if c.held == nil {
+				c.held = &reservation{d: c.d}
+			}
+			if c.held.add(en.Channel) {
+				en.Held = true
+				en.Claims++
+				c.gained++
+				changed = true
+			}
+		}
+		if len(w.Entries) < n {
+			i--
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	c.moved = true
+	started := e.mono()
+	if c.gained > 0 {
+		w.Lease = e.newLease(now)
+		c.items = newItems(tx.owner, id, w, started)
+	}
+	return tx.putWork(id, w, rec.Key)
+}
+
+// unreadable moves a record that cannot be read out of the way, bytes unchanged. One that needs a newer program or another
+// key is left alone.
+func (c *claim) unreadable(tx *draft, rec *store.Record, err error) error {
+	if !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	c.moved = true
+	tx.quarantine(rec)
+	c.e.log().Error("a record could not be read and was put aside", "lane", uint16(rec.Lane))
+	return nil
+}
+
+func (d *draft) quarantine(rec *store.Record) {
+	d.put(store.Record{Owner: d.owner, Key: quarantineKey(rec), Lane: laneQuarantined, Due: rec.Due, Value: rec.Value})
+	d.del(rec.Key)
+}
+
+func (c *claim) committed() {
+	if c.held != nil {
+		c.held.hand(c.items)
+		c.held, c.items = nil, nil
+	}
+}
+
+func (c *claim) release() {
+	if c.held != nil {
+		c.held.release()
+		c.held, c.items = nil, nil
+	}
+}
+
+// defaultBackoff is exponential from two seconds to an hour, with full jitter.
+func defaultBackoff(attempt int) time.Duration {
+	d := time.Hour
+	if attempt < 12 {
+		d = min(d, time.Second<<attempt)
+	}
+	return time.Duration(rand.Int64N(int64(d)) + 1)
+}

@@ -1,0 +1,772 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/appio-go/appio/store"
+)
+
+// The writer takes all changes to the store. It merges what waits for one owner into one change, has one change of an owner
+// under way at a time, puts many owners into one Commit, and is the only place that retries: after a conflict, after an
+// aborted commit, and after one whose outcome is not known. Its goroutines exist while there is work.
+type writer struct {
+	e      *Engine
+	room   *semaphore.Weighted // operations waiting: back-pressure for senders
+	mu     sync.Mutex
+	owned  map[store.Owner]*ownerQueue
+	ready  []*ownerQueue
+	busy   int // goroutines
+	left   int // operations submitted and not done
+	closed bool
+	idle   chan struct{}
+}
+
+const (
+	maxWaiting    = 16384    // operations
+	maxWriters    = 2        // commits under way
+	batchOwners   = 1024     // owners in one commit
+	ownerOps      = 128      // operations merged into one change
+	ownerBytes    = 2 << 20  // of one change, before the next operation is added
+	batchBytes    = 32 << 20 // of one commit, likewise
+	conflictTries = 16
+	abortTries    = 4
+	unknownTries  = 8
+)
+
+// An op is work on one owner's records.
+type op struct {
+	owner  store.Owner
+	urgent bool        // a citizen's choice: before other work on the same owner
+	keys   []store.Key // read for apply
+	rng    store.Range // likewise; two operations with a range are not merged
+	most   int         // records that apply puts and deletes, if more than 16
+	also   store.Owner // another owner whose service record is read in the same View; "": none
+
+	// apply puts and deletes records through tx, or refuses with an error before it did. It runs again after a conflict, so
+	// it keeps nothing. The first record it puts must be one that no other operation would write with the same bytes.
+	apply func(tx *draft) error
+	// committed, if set, is called after apply's records are durable, before the caller is told. It must not block.
+	committed func()
+	// failed, if set, is called instead where they are not, or may not be. It must not block.
+	failed func()
+
+	finish func(error) // called once, last; it must not block
+	taken  bool
+	dead   bool // the caller has gone, and the operation was not taken
+
+	own   store.Record // apply's first record, in a commit whose outcome is not known
+	maybe bool
+}
+
+type waiter struct {
+	mu   sync.Mutex
+	left int
+	errs []error
+	done chan struct{}
+}
+
+func (w *waiter) finish(i int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errs[i] = err
+	if w.left--; w.left == 0 {
+		close(w.done)
+	}
+}
+
+type ownerQueue struct {
+	owner store.Owner
+	ops   []*op
+	state queueState
+	tries int // conflicts in a row
+	timer *time.Timer
+}
+
+type queueState uint8
+
+const (
+	queueIdle  queueState = iota
+	queueReady            // in writer.ready
+	queueBusy             // in a batch
+	queueTimed            // waits before it is tried again
+)
+
+func newWriter(e *Engine) *writer {
+	return &writer{e: e, room: semaphore.NewWeighted(maxWaiting), owned: map[store.Owner]*ownerQueue{}}
+}
+
+// do runs the operations and waits for all: errs[i] is of ops[i]. Operations that were not taken when ctx ends are not done;
+// one that was is ErrUnknown, if it does not end at once.
+func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
+	wait := &waiter{left: len(ops), errs: make([]error, len(ops)), done: make(chan struct{})}
+	for i, o := range ops {
+		o.finish = func(err error) { wait.finish(i, err) }
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		for i := range wait.errs {
+			wait.errs[i] = err
+		}
+		return wait.errs
+	}
+	if !ops[0].urgent {
+		n := min(int64(len(ops)), maxWaiting)
+		if err := w.room.Acquire(ctx, n); err != nil {
+			for i := range wait.errs {
+				wait.errs[i] = err
+			}
+			return wait.errs
+		}
+		defer w.room.Release(n)
+	}
+	w.submit(ops)
+	select {
+	case <-wait.done:
+		return wait.errs
+	case <-ctx.Done():
+	}
+	taken := w.abandon(ops, context.Cause(ctx))
+	if !taken {
+		<-wait.done
+		return wait.errs
+	}
+	// What was taken is in a commit that serves others too and cannot be called back. It is given a moment.
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-wait.done:
+		return wait.errs
+	case <-t.C:
+	}
+	wait.mu.Lock()
+	defer wait.mu.Unlock()
+	errs = append(errs, wait.errs...)
+	for i, o := range ops {
+		if wait.left > 0 && errs[i] == nil && !o.dead {
+			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
+		}
+	}
+	return errs
+}
+
+// start runs an operation without waiting for it.
+func (w *writer) start(o *op, finish func(error)) {
+	o.finish = finish
+	w.submit([]*op{o})
+}
+
+func (w *writer) refuse(o *op) {
+	if o.failed != nil {
+		o.failed()
+	}
+	if o.finish != nil {
+		o.finish(store.ErrClosed)
+	}
+}
+
+func (w *writer) submit(ops []*op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range ops {
+		if w.closed {
+			w.refuse(o)
+			continue
+		}
+		w.left++
+		q := w.owned[o.owner]
+		if q == nil {
+			q = &ownerQueue{owner: o.owner}
+			w.owned[o.owner] = q
+		}
+		at := len(q.ops)
+		if o.urgent {
+			for at = 0; at < len(q.ops) && q.ops[at].urgent; at++ {
+			}
+		}
+		q.ops = append(q.ops, nil)
+		copy(q.ops[at+1:], q.ops[at:])
+		q.ops[at] = o
+		if q.state == queueIdle || q.state == queueTimed && o.urgent && q.timer.Stop() {
+			w.makeReady(q)
+		}
+	}
+	w.spawn()
+}
+
+// makeReady and spawn are called with w.mu held.
+func (w *writer) makeReady(q *ownerQueue) {
+	q.state = queueReady
+	w.ready = append(w.ready, q)
+}
+
+func (w *writer) spawn() {
+	if w.busy < maxWriters && len(w.ready) > 0 {
+		w.busy++
+		go w.work()
+	}
+}
+
+// abandon takes out what no commit has taken yet, and reports whether something else is left.
+func (w *writer) abandon(ops []*op, cause error) (taken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range ops {
+		if o.taken || o.maybe {
+			taken = true
+		} else if !o.dead {
+			o.dead = true
+		}
+	}
+	for _, o := range ops {
+		if !o.dead {
+			continue
+		}
+		if q := w.owned[o.owner]; q != nil {
+			for i, p := range q.ops {
+				if p == o {
+					q.ops = append(q.ops[:i:i], q.ops[i+1:]...)
+					w.done(o, fmt.Errorf("%w: %w", store.ErrAborted, cause))
+					break
+				}
+			}
+		}
+	}
+	return taken
+}
+
+// done is called with w.mu held.
+func (w *writer) done(o *op, err error) {
+	if err != nil && o.failed != nil {
+		o.failed()
+	}
+	if o.finish != nil {
+		o.finish(err)
+	}
+	if w.left--; w.left == 0 && w.idle != nil {
+		close(w.idle)
+		w.idle = nil
+	}
+}
+
+// close refuses what is submitted from now on and waits until nothing is under way.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	if w.left == 0 {
+		w.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	w.idle = idle
+	w.mu.Unlock()
+	<-idle
+}
+
+func (w *writer) work() {
+	for {
+		groups := w.take()
+		if groups == nil {
+			return
+		}
+		w.process(groups)
+	}
+}
+
+// A group is the operations on one owner that go into one change.
+type group struct {
+	q      *ownerQueue
+	ops    []*op
+	draft  *draft
+	change store.Change
+}
+
+func (w *writer) take() []*group {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.ready) > 0 {
+		if groups := w.takeReady(); len(groups) > 0 {
+			w.spawn() // another may take what is left
+			return groups
+		}
+	}
+	w.busy--
+	return nil
+}
+
+func (w *writer) takeReady() []*group {
+	n := min(len(w.ready), batchOwners)
+	groups := make([]*group, 0, n)
+	for _, q := range w.ready[:n] {
+		g := &group{q: q}
+		q.state = queueBusy
+		ranged := false
+		rest := q.ops[:0:0]
+		for i, o := range q.ops {
+			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged {
+				rest = append(rest, q.ops[i:]...)
+				break
+			}
+			o.taken = true
+			if o.rng.Limit > 0 { // it sees the records as they are in the store: before the others
+				ranged = true
+				g.ops = append([]*op{o}, g.ops...)
+				continue
+			}
+			g.ops = append(g.ops, o)
+		}
+		q.ops = rest
+		if len(g.ops) == 0 { // all were abandoned
+			w.release(q)
+			continue
+		}
+		groups = append(groups, g)
+	}
+	w.ready = append(w.ready[:0], w.ready[n:]...)
+	return groups
+}
+
+// release is called with w.mu held.
+func (w *writer) release(q *ownerQueue) {
+	if len(q.ops) > 0 {
+		w.makeReady(q)
+		return
+	}
+	q.state = queueIdle
+	delete(w.owned, q.owner)
+}
+
+// process reads, applies and commits one batch.
+func (w *writer) process(groups []*group) {
+	ctx := w.e.life
+	drafts, err := w.view(ctx, groups)
+	if err != nil {
+		w.failAll(groups, err)
+		return
+	}
+	var changes []store.Change
+	var changed []*group
+	size := 0
+	for i, g := range groups {
+		g.draft = drafts[i]
+		if size > batchBytes {
+			w.putBack(g, g.ops, 0, false)
+			continue
+		}
+		if err := w.apply(g); err != nil {
+			w.finish(g, err)
+			continue
+		}
+		if !g.draft.changed() {
+			w.finish(g, nil)
+			continue
+		}
+		g.change = g.draft.change()
+		size += g.draft.size
+		changes = append(changes, g.change)
+		changed = append(changed, g)
+	}
+	if len(changes) == 0 {
+		return
+	}
+	w.commit(ctx, changed, changes)
+}
+
+// view reads what the groups' operations ask for.
+func (w *writer) view(ctx context.Context, groups []*group) ([]*draft, error) {
+	reads := make([]store.Read, len(groups), len(groups)+8)
+	drafts := make([]*draft, len(groups))
+	at := map[store.Owner]int{}
+	services := map[store.Owner]*serviceEntry{}
+	for i, g := range groups {
+		at[g.q.owner] = i
+		d := &draft{ownerCodec: w.e.codec.of(g.q.owner), services: services}
+		r := store.Read{Owner: g.q.owner}
+		for _, o := range g.ops {
+			for _, k := range o.keys {
+				d.want(k, &r)
+			}
+			if o.maybe {
+				d.want(o.own.Key, &r)
+			}
+			if o.rng.Limit > 0 {
+				r.Range = o.rng
+			}
+		}
+		drafts[i], reads[i] = d, r
+	}
+	for _, g := range groups {
+		for _, o := range g.ops {
+			if o.also == "" || services[o.also] != nil {
+				continue
+			}
+			services[o.also] = &serviceEntry{}
+			if i, ok := at[o.also]; ok {
+				drafts[i].want(keyService, &reads[i])
+			} else {
+				at[o.also] = len(reads)
+				reads = append(reads, store.Read{Owner: o.also, Keys: []store.Key{keyService}})
+			}
+		}
+	}
+	snaps, err := w.e.store.View(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range drafts {
+		d.load(&reads[i], &snaps[i])
+	}
+	for owner, s := range services {
+		for j := range snaps[at[owner]].Records {
+			if r := &snaps[at[owner]].Records[j]; r.Key == keyService {
+				s.record, s.err = w.e.decodeService(owner, r)
+			}
+		}
+	}
+	return drafts, nil
+}
+
+// apply runs the group's operations on its draft. What does not fit goes back; what is refused is finished. An error is of
+// an operation that failed half-way: then nothing of the group may be written.
+func (w *writer) apply(g *group) error {
+	var kept []*op
+	for i, o := range g.ops {
+		if i > 0 && (g.draft.size > ownerBytes || g.draft.count()+max(o.most, 16) > store.MaxRecords) {
+			w.putBack(g, g.ops[i:], 0, true)
+			break
+		}
+		if o.maybe {
+			o.maybe = false
+			if g.draft.has(o.own) {
+				w.finishOp(o, nil)
+				continue
+			}
+		}
+		g.draft.first = nil
+		if err := o.apply(g.draft); err != nil {
+			if g.draft.first != nil {
+				g.ops = append(kept, g.ops[i:]...)
+				return err
+			}
+			w.finishOp(o, err)
+			continue
+		}
+		if g.draft.first == nil { // nothing to change: the answer is in what was read
+			w.finishOp(o, nil)
+			continue
+		}
+		o.own = *g.draft.first
+		kept = append(kept, o)
+	}
+	g.ops = kept
+	return nil
+}
+
+func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Change) {
+	end := w.e.observe(&ctx, Operation{Name: "commit", Count: len(changes)})
+	unknown := false
+	var errs []error
+	var err error
+	for try := 0; ; try++ {
+		errs, err = w.e.store.Commit(ctx, changes)
+		if err == nil {
+			break
+		}
+		definite := errors.Is(err, store.ErrAborted)
+		if !definite {
+			unknown = true
+		}
+		final := errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrClosed) ||
+			errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrCorrupt) || ctx.Err() != nil
+		limit := abortTries
+		if unknown {
+			limit = unknownTries
+		}
+		if final || try+1 >= limit {
+			break
+		}
+		pause(ctx, jitter(try, 2*time.Millisecond, 500*time.Millisecond))
+	}
+	end(Outcome{Err: err})
+	if err != nil {
+		if unknown { // some earlier attempt, or this one, may have been applied
+			err = fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		w.failAll(groups, err)
+		return
+	}
+	for i, g := range groups {
+		switch {
+		case errs == nil || errs[i] == nil:
+			w.finish(g, nil)
+		case !errors.Is(errs[i], store.ErrConflict):
+			w.finish(g, errs[i])
+		default:
+			// Somebody else changed the owner, or an attempt of ours with an unknown outcome did: then the operation's own
+			// record is there when it is read again.
+			for _, o := range g.ops {
+				o.maybe = unknown
+			}
+			w.retry(g)
+		}
+	}
+}
+
+// retry puts a group back after a conflict, to be tried after a random pause that grows.
+func (w *writer) retry(g *group) {
+	w.mu.Lock()
+	tries := g.q.tries + 1
+	w.mu.Unlock()
+	if tries > conflictTries {
+		w.finish(g, ErrBusy)
+		return
+	}
+	w.putBack(g, g.ops, tries, false)
+}
+
+// putBack returns operations to their queue, before what came meanwhile but after more urgent work. With keep the group
+// goes on without them.
+func (w *writer) putBack(g *group, ops []*op, tries int, keep bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	q := g.q
+	var urgent, rest []*op
+	for _, o := range append(append([]*op(nil), ops...), q.ops...) {
+		o.taken = o.maybe
+		if o.urgent {
+			urgent = append(urgent, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	q.ops = append(urgent, rest...)
+	if keep {
+		return
+	}
+	q.tries = tries
+	if tries == 0 {
+		w.makeReady(q)
+		return
+	}
+	q.state = queueTimed
+	pause := jitter(tries-1, time.Millisecond, 100*time.Millisecond)
+	q.timer = time.AfterFunc(pause, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if q.state == queueTimed {
+			w.makeReady(q)
+			w.spawn()
+		}
+	})
+}
+
+func (w *writer) finishOp(o *op, err error) {
+	if err == nil && o.committed != nil {
+		o.committed()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done(o, err)
+}
+
+// finish ends a group's operations and lets its owner's next ones go.
+func (w *writer) finish(g *group, err error) {
+	for _, o := range g.ops {
+		if err != nil && o.maybe && !errors.Is(err, ErrUnknown) {
+			err = fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		w.finishOp(o, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g.q.tries = 0
+	w.release(g.q)
+}
+
+func (w *writer) failAll(groups []*group, err error) {
+	for _, g := range groups {
+		w.finish(g, err)
+	}
+}
+
+// jitter is full jitter: anything up to base doubled try times, at most most.
+func jitter(try int, base, most time.Duration) time.Duration {
+	d := most
+	if try < 30 && base<<try < most {
+		d = base << try
+	}
+	return time.Duration(rand.Int64N(int64(d) + 1))
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// A draft is an owner as it was read, with the changes of the operations so far on top.
+type draft struct {
+	*ownerCodec
+	rev      uint64
+	entries  map[store.Key]*draftEntry
+	ranged   []store.Record // what op.rng found
+	services map[store.Owner]*serviceEntry
+	size     int
+	puts     int
+	first    *store.Record // the first record that the current operation put
+}
+
+type draftEntry struct {
+	record  store.Record // Value nil: it does not exist
+	touched bool
+}
+
+type serviceEntry struct {
+	record *serviceRecord // nil: there is none
+	err    error
+}
+
+// want adds a key to a read, once.
+func (d *draft) want(k store.Key, r *store.Read) {
+	if d.entries == nil {
+		d.entries = make(map[store.Key]*draftEntry, 8)
+	}
+	if d.entries[k] == nil {
+		d.entries[k] = &draftEntry{}
+		r.Keys = append(r.Keys, k)
+	}
+}
+
+func (d *draft) load(r *store.Read, s *store.Snapshot) {
+	d.rev = s.Rev
+	// Records of Keys come first; the range may name one of them again.
+	n := 0
+	for _, k := range r.Keys {
+		if n < len(s.Records) && s.Records[n].Key == k {
+			d.entries[k].record = s.Records[n]
+			n++
+		}
+	}
+	d.ranged = s.Records[n:]
+}
+
+// get is a record as the draft has it now; nil: there is none. Its key must be one that the operation asked for.
+func (d *draft) get(k store.Key) *store.Record {
+	e := d.entries[k]
+	if e == nil || e.record.Value == nil {
+		return nil
+	}
+	return &e.record
+}
+
+// read decodes the record under k into v and reports whether there is one.
+func (d *draft) read(k store.Key, v any) (bool, error) {
+	r := d.get(k)
+	if r == nil {
+		return false, nil
+	}
+	return true, d.open(r, v)
+}
+
+// has reports whether the draft has r as it is.
+func (d *draft) has(r store.Record) bool {
+	got := d.get(r.Key)
+	return got != nil && string(got.Value) == string(r.Value)
+}
+
+// put writes a record that was sealed for this owner.
+func (d *draft) put(r store.Record) {
+	e := d.entries[r.Key]
+	if e == nil {
+		e = &draftEntry{}
+		if d.entries == nil {
+			d.entries = make(map[store.Key]*draftEntry, 8)
+		}
+		d.entries[r.Key] = e
+	}
+	d.touch(e)
+	e.record = r
+	d.size += len(r.Key) + len(r.Value)
+	if d.first == nil {
+		d.first = &r
+	}
+}
+
+// del deletes a record, whether it exists or not.
+func (d *draft) del(k store.Key) {
+	e := d.entries[k]
+	if e == nil {
+		e = &draftEntry{}
+		if d.entries == nil {
+			d.entries = make(map[store.Key]*draftEntry, 8)
+		}
+		d.entries[k] = e
+	}
+	d.touch(e)
+	e.record = store.Record{Key: k}
+	d.size += len(k)
+	if d.first == nil {
+		d.first = &store.Record{Key: k}
+	}
+}
+
+func (d *draft) touch(e *draftEntry) {
+	if !e.touched {
+		e.touched = true
+		d.puts++
+	}
+}
+
+func (d *draft) count() int    { return d.puts }
+func (d *draft) changed() bool { return d.puts > 0 }
+
+func (d *draft) change() store.Change {
+	c := store.Change{Owner: d.owner, Rev: d.rev}
+	for k, e := range d.entries {
+		switch {
+		case !e.touched:
+		case e.record.Value != nil:
+			c.Put = append(c.Put, e.record)
+		default:
+			c.Delete = append(c.Delete, k)
+		}
+	}
+	return c
+}
+
+// seals a record under the engine key and puts it.
+func (d *draft) putSealed(r store.Record, v any) error {
+	r, err := d.seal(r, v)
+	if err == nil {
+		d.put(r)
+	}
+	return err
+}
+
+func (d *draft) putPersonal(r store.Record, v any) error {
+	r, err := d.sealPersonal(r, v)
+	if err == nil {
+		d.put(r)
+	}
+	return err
+}
+
+// service is the service record that the operation named with also; nil: there is none.
+func (d *draft) service(id ServiceID) (*serviceRecord, error) {
+	s := d.services[service(id)]
+	if s == nil {
+		return nil, nil
+	}
+	return s.record, s.err
+}
