@@ -21,7 +21,7 @@ type Route struct {
 	Unvalidated bool    // addresses need no proof. Push: true.
 	ByCode      bool    // the channel itself knows where people are: deliveries have To and no Address
 
-	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout; more than Lease - Margin is ErrInvalid
+	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout, with the same bound
 	Workers int           // calls of the channel at a time; 0: 16
 	Rate    float64       // deliveries a second; 0: no limit
 }
@@ -146,8 +146,8 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field+".Channel", "not nil")
 		case r.Default > Full || r.Secure > Full:
 			return invalid(field, "Default and Secure: None, Generic or Full")
-		case r.Timeout < 0 || r.Timeout > o.Lease-o.Margin:
-			return invalid(field+".Timeout", "at most Lease - Margin")
+		case r.Timeout < 0 || r.Timeout > o.longest():
+			return invalid(field+".Timeout", "at most nine tenths of Options.Lease, less Margin")
 		case r.Workers < 0 || r.Workers > 10_000:
 			return invalid(field+".Workers", "1 to 10000")
 		case !(r.Rate >= 0 && r.Rate <= 1e9):

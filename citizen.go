@@ -167,6 +167,8 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 	}
 }
 
+const maxAddresses = 50
+
 var errStale = fmt.Errorf("%w: the profile has changed", ErrConflict)
 
 // completeProfile checks what a caller made of a profile and sets what is the engine's to set.
@@ -181,7 +183,7 @@ func (e *Engine) completeProfile(before, p *Profile) error {
 	if err := validChannels("Channels", p.Channels); err != nil {
 		return err
 	}
-	if len(p.Addresses) > 50 {
+	if len(p.Addresses) > maxAddresses {
 		return invalid("Addresses", "at most 50")
 	}
 	if len(p.Languages) > 10 {

@@ -56,8 +56,9 @@ func (c *Citizen) Erase(ctx context.Context) error {
 	return err
 }
 
-// erasedPrefixes are what an erasure deletes, in this order; what is not here is proof, or goes at its time.
-var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixWaiting, prefixLeased, prefixParked, prefixQuarantine, string(taskVoid), string(taskTrim)}
+// erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
+// nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixQuarantine, string(taskTrim)}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether there was anything.
 func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, err error) {
@@ -228,8 +229,12 @@ func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string
 
 // voidOp ends, of some open work of one service, the deliveries that are not allowed any more.
 func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []store.Key) *op {
+	keys := append(e.codec.of(owner).consentKeys(id), work...)
+	for _, k := range work {
+		keys = append(keys, outcomeKey(messageIDOf(k)))
+	}
 	return &op{
-		owner: owner, also: service(id), most: 3 * len(work), keys: append(e.codec.of(owner).consentKeys(id), work...),
+		owner: owner, also: service(id), most: 3 * len(work), keys: keys,
 		apply: func(tx *draft) error {
 			cs, err := tx.readConsent(id)
 			if err != nil {

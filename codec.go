@@ -40,12 +40,14 @@ type codec struct {
 
 // The kinds of owners. A prefix never changes; "in/" is reserved for messages enqueued in a host's own transaction.
 const (
-	ownerMeta    store.Owner = "m/"
-	citizenOwner             = "c/"
-	serviceOwner             = "s/"
-	orgOwner                 = "o/"
-	keyOwner                 = "k/"
+	citizenOwner = "c/"
+	serviceOwner = "s/"
+	orgOwner     = "o/"
+	keyOwner     = "k/"
 )
+
+// ownerMeta has what kind of store this is.
+const ownerMeta store.Owner = "m/"
 
 func (c *codec) name(prefix, kind, id string) store.Owner {
 	sum := mac(c.pseudonym, kind, id)
@@ -212,8 +214,12 @@ func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
 	var s *sealer
 	switch {
 	case h.flags&flagPersonal != 0:
-		if c.personal == nil || c.personal.id != h.id {
+		if c.personal == nil {
 			return nil, errShredded
+		}
+		// An erasure leaves nothing that a later life of the person could come upon: another number is damage.
+		if c.personal.id != h.id {
+			return nil, errTag
 		}
 		s = c.personal
 	case h.flags&flagSealed == 0:
@@ -226,8 +232,9 @@ func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// Who can write to the store must not be able to take sealing off.
-	if sealed := h.flags&flagSealed != 0; sealed != (s.aead != nil) || !sealed && !c.plain && c.owner != ownerMeta {
+	// Who can write to the store must not be able to take sealing off. The format record alone is read before there is a key.
+	open := c.plain || c.owner == ownerMeta && r.Key == keyFormat
+	if sealed := h.flags&flagSealed != 0; sealed != (s.aead != nil) || !sealed && !open {
 		return nil, errTag
 	}
 	return s.open(c.owner, r)
@@ -285,7 +292,8 @@ const maxDepth = 32
 var errMalformed = fmt.Errorf("%w: a record is not well-formed", store.ErrCorrupt)
 
 // guard checks that b is one well-formed msgpack value: no declared length exceeds the bytes that are left, and nesting has
-// an end. Without it the decoder asks for as much memory as five hostile bytes say, or recurses until the process dies.
+// an end. Without it the decoder asks for as much memory as five hostile bytes say, or recurses until the process dies. A list
+// has at most 65,535 items, more than a record has room for: one byte can stand for an item that takes two hundred in memory.
 func guard(b []byte) error {
 	var stack [maxDepth]uint64 // values still to come at each depth
 	depth := 0
@@ -347,13 +355,9 @@ func guard(b []byte) error {
 				skip = 8
 			case 0xdc:
 				children, nest = length(2), true
-			case 0xdd:
-				children, nest = length(4), true
 			case 0xde:
 				children, nest = 2*length(2), true
-			case 0xdf:
-				children, nest = 2*length(4), true
-			default: // 0xc1 is no code, and extensions are not used
+			default: // 0xc1 is no code; extensions, and lists and maps of 65,536 or more (0xdd, 0xdf), are not used
 				return errMalformed
 			}
 		}

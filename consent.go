@@ -93,6 +93,7 @@ func (c *ownerCodec) consentKeys(id ServiceID) []store.Key {
 // A consentState is what is stored of one citizen's consent for one service.
 type consentState struct {
 	erasing    bool
+	changed    time.Time         // before the change that is being made; set by applyConsent
 	profile    *profileRecord    // nil: there is none
 	preference *preferenceRecord // nil: none under the current settings
 	activation *activationRecord // nil: none
@@ -239,8 +240,8 @@ func (e *Engine) permitted(cs *consentState, s *serviceRecord, owner store.Owner
 
 // refusedNow is a judge that reads consent anew.
 func (e *Engine) refusedNow(ctx context.Context, s sending) (bool, error) {
-	if s.ID == "" {
-		return true, nil
+	if s.ID == "" { // acceptance: the citizen's own revision decides
+		return false, nil
 	}
 	d, err := e.viewConsent(ctx, s.Citizen, s.Service)
 	if err != nil {
@@ -307,6 +308,13 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	}
 	if before.erasing {
 		return nil, nil, ErrErasing
+	}
+	if len(tx.ranged) > 0 {
+		var last consentEvent
+		if err := tx.open(&tx.ranged[0], &last); err != nil {
+			return nil, nil, err
+		}
+		before.changed = fromMicro(last.At)
 	}
 	next := *before
 	after = &next
@@ -389,7 +397,48 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	if err != nil {
 		return nil, nil, err
 	}
-	return before, after, tx.putCleanUp(taskVoid, cleanUpRecord{}, ev.At)
+	if s, _ := tx.service(c.service); takesAway(before, after, e.shownTo(before, s), e.shownTo(after, s)) {
+		err = tx.putCleanUp(taskVoid, cleanUpRecord{}, ev.At)
+	}
+	return before, after, err
+}
+
+// shownTo is the effective preference for the service that a change is about; zero: for none.
+func (e *Engine) shownTo(cs *consentState, s *serviceRecord) Preference {
+	if s == nil {
+		return Preference{}
+	}
+	return e.effective(cs, s)
+}
+
+// takesAway reports whether something that was allowed before a change may not be after it, so that pending work has to be
+// looked through.
+func takesAway(before, after *consentState, was, is Preference) bool {
+	p, q := before.profile, after.profile
+	switch {
+	case p == nil:
+		return false
+	case q == nil || p.Mode != q.Mode || p.Inbox && !q.Inbox || lowered(p.Channels, q.Channels):
+		return true
+	case was.Inbox && !is.Inbox || lowered(was.Channels, is.Channels):
+		return true
+	}
+	for i := range p.Addresses {
+		a, b := &p.Addresses[i], q.address(p.Addresses[i].ID)
+		if b == nil || a.Value != b.Value || a.Channel != b.Channel || a.ValidatedAt != 0 && b.ValidatedAt == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func lowered(was, is Channels) bool {
+	for name, c := range was {
+		if is[name] < c {
+			return true
+		}
+	}
+	return false
 }
 
 // switches is a profile's master switches as the history keeps them.

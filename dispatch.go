@@ -41,6 +41,7 @@ type channelQueue struct {
 	reserved int
 	pending  int // queued, under way, or without a committed outcome
 	workers  int
+	hung     int           // calls that did not return in time
 	average  time.Duration // of one call, moving
 	bucket   bucket
 	full     bool // room was refused since the last wake-up
@@ -89,7 +90,7 @@ func (r *reservation) add(channel string) bool {
 	if q == nil || r.d.stopping {
 		return false
 	}
-	if q.pending+q.reserved >= q.room() {
+	if q.pending+q.reserved >= q.room() || q.hung >= q.route.Workers {
 		q.full = true
 		return false
 	}
@@ -118,6 +119,7 @@ func (r *reservation) hand(items []*item) {
 	r.queues = nil
 	for _, it := range items {
 		q := r.d.queues[it.entry.Channel]
+		r.d.e.held.add(it.lease.Number, 1)
 		q.items = append(q.items, it)
 		q.pending++
 		r.d.pending++
@@ -220,7 +222,8 @@ type attempt struct {
 	pass     *pass
 	delivery Delivery
 	what     sending
-	settled  bool // an outcome was recorded; guarded by call.mu
+	code     string // the recipient's, to keep it out of errors
+	settled  bool   // an outcome was recorded; guarded by call.mu
 }
 
 // deliver brings items to their channel and records what became of them.
@@ -248,8 +251,7 @@ func (d *dispatcher) deliver(q *channelQueue, batch []*item) {
 	}
 	begun := as[:0]
 	for _, a := range as {
-		left := a.it.started + e.opts.Lease - e.mono()
-		if left < q.route.Timeout+e.opts.Margin && planted != "no-start-check" || !e.gates.begin(a.pass, a.what, call, cancelOne) {
+		if !d.startable(q.route, a.it) && planted != "no-start-check" || !e.gates.begin(a.pass, a.what, call, cancelOne) {
 			e.gates.leave(a.pass)
 			d.record(q, a.it, result{kind: resultBack})
 			continue
@@ -317,7 +319,7 @@ func (d *dispatcher) prepareInside(route *Route, it *item, p *pass) (*attempt, r
 	if !found {
 		return nil, result{kind: resultVoid, cause: "no such message any more"}
 	}
-	a := &attempt{it: it, pass: p, delivery: Delivery{
+	a := &attempt{it: it, pass: p, code: cs.profile.Code, delivery: Delivery{
 		ID: it.entry.ID, Channel: route.Name, Attempt: it.entry.Attempts + 1, Content: content, Address: address,
 		Message: it.message, Service: it.service, ServiceName: svc.Name, OrganizationName: svc.OrgName,
 		Due: fromMicro(m.Due), ExpiresAt: fromMicro(it.expires),
@@ -345,9 +347,16 @@ func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 	ctx, cancel := context.WithTimeout(ctx, q.route.Timeout)
 	defer cancel()
 	var mu sync.Mutex
+	returned := false
+	hung := false
 	late := time.AfterFunc(q.route.Timeout+e.opts.Margin/2, func() {
 		mu.Lock()
 		defer mu.Unlock()
+		if returned {
+			return
+		}
+		hung = true
+		d.hang(q, 1)
 		for _, a := range as {
 			if !a.settled {
 				a.settled = true
@@ -375,11 +384,14 @@ func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 		var first error
 		mu.Lock()
 		defer mu.Unlock()
+		if returned = true; hung {
+			d.hang(q, -1)
+		}
 		for i, a := range as {
-			if first == nil {
-				first = errs[i]
-			}
 			r := resultOf(errs[i], a)
+			if first == nil && errs[i] != nil {
+				first = errors.New(r.cause)
+			}
 			if context.Cause(ctx) == errRevoked && r.kind == resultFailed { // not the channel's fault, and decided again
 				r = result{kind: resultBack}
 			}
@@ -418,12 +430,55 @@ func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 
 var errEnded = errors.New("the channel ended its goroutine")
 
-// resultOf reads what a channel answered.
-func resultOf(err error, a *attempt) result {
+func (d *dispatcher) hang(q *channelQueue, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q.hung += n
+}
+
+// sweep gives back what has waited so long for a worker that its lease leaves no time to deliver it.
+func (d *dispatcher) sweep() {
+	d.mu.Lock()
+	stale := map[*channelQueue][]*item{}
+	for _, q := range d.queues {
+		if len(q.items) == 0 || q.workers < q.route.Workers {
+			continue
+		}
+		var left []*item
+		for _, it := range q.items {
+			if d.startable(q.route, it) {
+				left = append(left, it)
+			} else {
+				stale[q] = append(stale[q], it)
+			}
+		}
+		q.items = left
+	}
+	d.mu.Unlock()
+	for q, items := range stale {
+		for _, it := range items {
+			d.record(q, it, result{kind: resultBack})
+		}
+	}
+}
+
+// startable reports whether a delivery can end, with the margin, before its lease does.
+func (d *dispatcher) startable(r *Route, it *item) bool {
+	left := it.started + d.e.opts.Lease - d.e.mono()
+	return left >= r.Timeout+d.e.opts.Margin
+}
+
+// resultOf reads what a channel answered. Its error is code of the channel, too.
+func resultOf(err error, a *attempt) (r result) {
+	defer func() {
+		if recover() != nil {
+			r = result{kind: resultFailed, cause: "an error that cannot be printed"}
+		}
+	}()
 	if err == nil {
 		return result{kind: resultDelivered}
 	}
-	r := result{kind: resultFailed, cause: cause(err, a)}
+	r = result{kind: resultFailed, cause: cause(err, a)}
 	var m *markedError
 	if errors.As(err, &m) {
 		r.after = m.after
@@ -437,10 +492,11 @@ func resultOf(err error, a *attempt) result {
 	return r
 }
 
-// cause is a channel's error as it is stored: without the recipient's code and address, and short.
+// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token, and
+// short.
 func cause(err error, a *attempt) string {
 	s := strings.ToValidUTF8(err.Error(), "?")
-	for _, secret := range []string{a.what.Address.Value, string(a.delivery.To), a.delivery.Withdraw} {
+	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Markdown, a.delivery.Subject} {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, "***")
 		}
@@ -463,6 +519,7 @@ func (d *dispatcher) record(q *channelQueue, it *item, r result) {
 		if err != nil {
 			d.storeFailed(err)
 		}
+		d.e.held.add(it.lease.Number, -1)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		q.pending--

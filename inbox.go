@@ -39,7 +39,7 @@ func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
 func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptions, p position, limit int) (f found[InboxMessage], err error) {
 	for range inboxPages {
 		// A message is one record, or two with its state.
-		rng := p.rangeOf(prefixMessage, min(2*(limit-len(f.items)), 256), true)
+		rng := p.rangeOf(prefixMessage, min(max(2*(limit-len(f.items)), 64), 256), true)
 		d, err := c.e.view(ctx, owner, rng, "", profileKeys...)
 		if err != nil {
 			return f, err
@@ -50,7 +50,7 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 		if _, err := d.readProfile(); err != nil {
 			return f, err
 		}
-		entries, last, err := c.messages(d, p.before)
+		entries, last, err := c.messages(d, p.before && len(d.ranged) == rng.Limit)
 		if err != nil {
 			return f, err
 		}
@@ -80,8 +80,9 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 	return f, nil
 }
 
-// messages joins what a range found: contents with their states. last is the id up to which it is whole.
-func (c *Citizen) messages(d *draft, growing bool) (ms []InboxMessage, last string, err error) {
+// messages joins what a range found: contents with their states. cut says that the range goes on, in growing order. last is the
+// id up to which it is whole.
+func (c *Citizen) messages(d *draft, cut bool) (ms []InboxMessage, last string, err error) {
 	recs := d.ranged
 	states := map[MessageID]*store.Record{}
 	var contents []*store.Record
@@ -92,8 +93,8 @@ func (c *Citizen) messages(d *draft, growing bool) (ms []InboxMessage, last stri
 			contents = append(contents, &recs[i])
 		}
 	}
-	// Growing, the state of the last message may be beyond the range: it is left for the next one.
-	if growing && len(contents) > 1 && recs[len(recs)-1].Key == contents[len(contents)-1].Key {
+	// The state of the last message may be beyond the range: it is left for the next one.
+	if cut && len(contents) > 1 && recs[len(recs)-1].Key == contents[len(contents)-1].Key {
 		contents = contents[:len(contents)-1]
 	}
 	for _, r := range contents {

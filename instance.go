@@ -38,7 +38,11 @@ func (e *Engine) makeOut(ctx context.Context) error {
 		if len(recs) != 2 {
 			return fmt.Errorf("%w: the store's format record or root secret is missing", store.ErrCorrupt)
 		}
-		return e.readInstance(ctx, snaps[0].Rev, &recs[0], &recs[1])
+		err = e.readInstance(ctx, snaps[0].Rev, &recs[0], &recs[1])
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		// Another engine sealed the root secret anew at the same time.
 	}
 	return ErrBusy
 }

@@ -58,6 +58,7 @@ type Engine struct {
 	process string
 	boot    string // random, of this engine's life
 	leases  atomic.Uint64
+	held    heldLeases
 	started time.Time // origin of the monotonic clock
 	running atomic.Pointer[dispatcher]
 	failure atomic.Pointer[error] // of the store, as last seen
@@ -102,6 +103,7 @@ type Options struct {
 	MaxAttempts int
 
 	// Lease is how long work is claimed; 0: 30 s. DeliverTimeout bounds one Deliver; 0: 20 s. Margin is kept between them; 0: 2 s.
+	// DeliverTimeout and Margin together are at most nine tenths of Lease: the rest is for waiting until a worker is free.
 	// MaxSkew is how far clocks of processes on one store may differ; 0: 2 s.
 	Lease, DeliverTimeout, Margin, MaxSkew time.Duration
 
@@ -146,8 +148,8 @@ func (o *Options) complete() error {
 	switch {
 	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain) < 0:
 		return invalid("Options", "durations of 0 or more")
-	case o.DeliverTimeout > o.Lease-o.Margin:
-		return invalid("Options.DeliverTimeout", "at most Lease - Margin")
+	case o.DeliverTimeout > o.longest():
+		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
 	case o.MaxAttempts < 0:
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
@@ -155,6 +157,9 @@ func (o *Options) complete() error {
 	}
 	return validRoutes(o.Channels, o)
 }
+
+// longest is how long a delivery may take: a lease holds it, with the margin, and some time to wait for a worker.
+func (o *Options) longest() time.Duration { return o.Lease - o.Lease/10 - o.Margin }
 
 // Open opens the bbolt file at path, made if missing, as an engine. Close the engine to close it. A file that another process
 // has open is store.ErrLocked, one whose key is missing or another's store.ErrKey, and one of a later version store.ErrNewer.
@@ -366,6 +371,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 				recovered = true
 			}
 		}
+		d.sweep()
 		now := e.now()
 		var taken int
 		if err == nil {
@@ -413,6 +419,22 @@ func (d *dispatcher) run(ctx context.Context) error {
 	return nil
 }
 
+// await waits until nothing is pending.
+func (d *dispatcher) await(ctx context.Context) error {
+	t := time.NewTicker(backAfter * 10)
+	defer t.Stop()
+	for {
+		select {
+		case <-d.whenIdle():
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+			d.sweep()
+		}
+	}
+}
+
 // drain stops taking work and waits for what is under way, then ends the channels' contexts.
 func (d *dispatcher) drain(most time.Duration) {
 	d.stop()
@@ -434,6 +456,7 @@ func (d *dispatcher) drain(most time.Duration) {
 }
 
 // Flush delivers what is due now, once, and returns how many deliveries it tried. For jobs that send and exit, and for tests.
+// As ctx ends, so do the contexts of the channels' calls.
 func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 	if err := e.ready(ctx); err != nil {
 		return 0, err
@@ -454,6 +477,7 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 	end := e.observe(&ctx, Operation{Name: "flush"})
 	defer func() { end(Outcome{Err: err}) }()
 	d := newDispatcher(e)
+	defer context.AfterFunc(ctx, d.cancel)()
 	defer func() {
 		d.drain(e.opts.Drain)
 		tried = int(d.tried.Load())
@@ -473,10 +497,8 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		select {
-		case <-d.whenIdle():
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+		if err := d.await(ctx); err != nil {
+			return 0, err
 		}
 		d.mu.Lock()
 		failure := d.failure

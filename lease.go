@@ -3,6 +3,7 @@ package appio
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -25,6 +26,48 @@ func (e *Engine) takeOver(l *leaseRecord) time.Time {
 		return fromMicro(l.Until)
 	}
 	return fromMicro(l.Until).Add(e.opts.MaxSkew)
+}
+
+// ended reports whether leased work may be claimed. What this engine holds itself and has in memory is not, whatever the clock
+// says: it may have stepped forward.
+func (e *Engine) ended(l *leaseRecord, now time.Time) bool {
+	switch {
+	case l == nil:
+		return true
+	case l.Boot == e.boot:
+		return !e.held.has(l.Number) && !now.Before(e.takeOver(l))
+	case e.exclusive:
+		return true
+	}
+	return !now.Before(e.takeOver(l))
+}
+
+// heldLeases counts the items in memory under each lease of this engine.
+type heldLeases struct {
+	mu sync.Mutex
+	m  map[uint64]int
+}
+
+func (h *heldLeases) add(number uint64, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m == nil {
+		h.m = map[uint64]int{}
+	}
+	if h.m[number] += n; h.m[number] == 0 {
+		delete(h.m, number)
+	}
+}
+
+func (h *heldLeases) has(number uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.m[number] > 0
+}
+
+// recent reports whether a lease that was given before a moment may still stand.
+func (e *Engine) recent(at time.Time) bool {
+	return !at.IsZero() && e.now().Before(at.Add(e.opts.Lease+2*e.opts.MaxSkew))
 }
 
 func (l *leaseRecord) same(o *leaseRecord) bool {
@@ -71,8 +114,11 @@ func (f *foreignWork) refresh(ctx context.Context, e *Engine) {
 }
 
 // foreignOfCitizen lists what other engines hold of this citizen that was allowed before a change of consent and is not after.
+// Where an earlier change, of which a call may have returned without having seen the end, is as recent as a lease can be old, it is
+// all that they hold.
 func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, changed ServiceID, before, after *consentState) (*foreignWork, error) {
 	f := &foreignWork{}
+	everything := after.profile == nil || e.recent(before.changed)
 	rng := all(prefixLeased, 256)
 	for {
 		d, err := e.view(ctx, owner, rng, "")
@@ -87,7 +133,14 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			} else if err != nil {
 				return nil, err
 			}
-			if changed != "" && w.Service != changed || !e.foreign(w.Lease) {
+			if !e.foreign(w.Lease) {
+				continue
+			}
+			if everything {
+				e.addForeign(f, r, &w, func(*workEntry) bool { return true })
+				continue
+			}
+			if changed != "" && w.Service != changed {
 				continue
 			}
 			// The preference for this service under the old settings is still there.
@@ -135,7 +188,7 @@ func (d *draft) consentAround(id, changed ServiceID, before, after *consentState
 		if r == nil || p == nil {
 			return cs, nil
 		}
-		if d.personal == nil { // erased meanwhile: whatever was allowed is not any more
+		if d.personal == nil { // erased meanwhile, and that waits for everything
 			return cs, nil
 		}
 		pref := &preferenceRecord{}
@@ -209,7 +262,7 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, _, _ := e.permitted(cs, before, r.Owner, en.Channel, en.Address, w.Secure, now)
 				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
-				return is < was
+				return is < was || e.recent(fromMicro(before.At))
 			})
 		}
 		if len(recs) < q.Limit {

@@ -120,12 +120,14 @@ func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error)
 	page.Items = r.items
 	ahead := l.cursor(r.resume, p.before)
 	var behind Cursor
-	if len(r.keys) > 0 && c != "" {
-		if p.before {
-			behind = l.cursor(r.keys[len(r.keys)-1], false)
-		} else {
-			behind = l.cursor(r.keys[0], true)
-		}
+	switch {
+	case c == "":
+	case len(r.keys) == 0: // back from beyond the end is all there is on that side
+		behind = l.e.codec.sealCursor(l.name, position{before: !p.before})
+	case p.before:
+		behind = l.cursor(r.keys[len(r.keys)-1], false)
+	default:
+		behind = l.cursor(r.keys[0], true)
 	}
 	if p.before {
 		page.Prev, page.Next = ahead, behind
@@ -159,7 +161,7 @@ func (c *codec) openCursor(list string, cur Cursor) (position, error) {
 		return position{}, nil
 	}
 	bad := invalid("Cursor", "one that this list gave")
-	b, err := base64.RawURLEncoding.Strict().DecodeString(string(cur))
+	b, err := decodeText(string(cur))
 	if err != nil || len(b) < nonceSize+tagSize+1 {
 		return position{}, bad
 	}

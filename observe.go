@@ -24,8 +24,8 @@ type Operation struct {
 
 // An Outcome is how an operation ended.
 type Outcome struct {
-	Err       error
-	Processed int // of "send"
+	Err       error // of "deliver": the first channel's error, as it is stored
+	Processed int   // of "send"
 	Rejected  int
 }
 

@@ -181,6 +181,9 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 		r.Trial = append(r.Trial, string(p))
 	}
 	for _, p := range s.Prefixes {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // callers' addresses are unmapped, too
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
 		r.Prefixes = append(r.Prefixes, p.String())
 	}
 	return r

@@ -193,6 +193,9 @@ func (a *acceptance) op() *op {
 	if a.body != nil {
 		keys = append(keys, a.owner.repeatKey(a.s.id, a.m.Key))
 	}
+	if a.m.To == fiscalcode.Sandbox {
+		keys = append(keys, taskTrim)
+	}
 	return &op{owner: a.owner.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
 }
 
@@ -262,7 +265,7 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := tx.putPersonal(store.Record{Key: messageKey(a.id)}, stored); err != nil {
 		return err
 	}
-	if m.To == fiscalcode.Sandbox {
+	if m.To == fiscalcode.Sandbox && tx.get(taskTrim) == nil {
 		if err := tx.putCleanUp(taskTrim, cleanUpRecord{}, toMicro(now.Add(trimAfter))); err != nil {
 			return err
 		}
@@ -336,7 +339,7 @@ func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID)
 		return MessageStatus{}, ErrNotFound
 	}
 	owner := s.e.codec.citizen(to)
-	d, err := s.e.viewConsent(ctx, owner, s.id, decisionKey(id), stateKey(id))
+	d, err := s.e.viewConsent(ctx, owner, s.id, decisionKey(id), messageKey(id), stateKey(id))
 	if err != nil {
 		return MessageStatus{}, err
 	}
@@ -368,7 +371,8 @@ func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID)
 	if err != nil {
 		return MessageStatus{}, err
 	}
-	if p := s.e.effective(cs, svc); p.Inbox && p.ReadStatus {
+	there := d.get(messageKey(id)) != nil // not after an erasure
+	if p := s.e.effective(cs, svc); there && p.Inbox && p.ReadStatus {
 		var state stateRecord
 		if _, err := d.read(stateKey(id), &state); err != nil {
 			return MessageStatus{}, err

@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -216,17 +217,28 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 		},
 	}
 	foreign := func(ctx context.Context) (*foreignWork, error) {
-		if before == nil || before.permissive(after) {
+		if before == nil || before.permissive(after) && !e.recent(fromMicro(before.At)) {
 			return nil, nil
 		}
 		return e.foreignOfService(ctx, before)
 	}
-	return e.revoke(ctx, service(id), func() error { return e.do(ctx, o) }, e.refusedNow, foreign)
+	refused := func(ctx context.Context, s sending) (bool, error) {
+		if s.ID == "" { // messages being accepted: awaited where they might be refused now
+			return before != nil && !(before.permissive(after) && before.sameKeys(after)), nil
+		}
+		return e.refusedNow(ctx, s)
+	}
+	return e.revoke(ctx, service(id), func() error { return e.do(ctx, o) }, refused, foreign)
+}
+
+func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
+	return slices.EqualFunc(r.Keys, after.Keys, bytes.Equal) && slices.Equal(r.Prefixes, after.Prefixes)
 }
 
 // permissive reports whether a service may do after a change whatever it could before.
 func (r *serviceRecord) permissive(after *serviceRecord) bool {
-	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial)
+	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial) &&
+		r.MaxPayment <= after.MaxPayment
 }
 
 // Service is the service with this id, or ErrNotFound.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"strings"
 
 	"github.com/appio-go/appio/store"
 )
@@ -29,9 +30,17 @@ func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) 
 	return base64.RawURLEncoding.EncodeToString(newAEAD(c.token).Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))
 }
 
+// decodeText reads what was written as base64, in the one way it is written: the decoder itself passes over line ends.
+func decodeText(s string) ([]byte, error) {
+	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
+		return nil, base64.CorruptInputError(i)
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
+
 func (c *codec) openWithdrawal(token string) (withdrawal, error) {
 	var w withdrawal
-	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	b, err := decodeText(token)
 	if err != nil || len(b) < nonceSize+tagSize {
 		return w, ErrUnauthorized
 	}

@@ -201,7 +201,8 @@ type claim struct {
 
 func (c *claim) op() *op {
 	id := messageIDOf(c.seen.Key)
-	return &op{owner: c.seen.Owner, keys: []store.Key{c.seen.Key, outcomeKey(id)}, apply: c.apply, committed: c.committed, failed: c.release}
+	// Each of a hundred deliveries, to fifty addresses and by fifty routes, may be parked.
+	return &op{owner: c.seen.Owner, most: maxRoutes + maxAddresses + 8, keys: []store.Key{c.seen.Key, outcomeKey(id)}, apply: c.apply, committed: c.committed, failed: c.release}
 }
 
 func (c *claim) apply(tx *draft) error {
@@ -218,7 +219,7 @@ func (c *claim) apply(tx *draft) error {
 	}
 	now := micro(e.now())
 	leased := strings.HasPrefix(string(rec.Key), prefixLeased)
-	if leased && (w.Lease == nil || now.Before(e.takeOver(w.Lease)) && !(e.exclusive && w.Lease.Boot != e.boot)) {
+	if leased && !e.ended(w.Lease, now) {
 		return nil
 	}
 	changed := leased // the old lease ends in any case

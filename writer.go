@@ -61,8 +61,9 @@ type op struct {
 	taken  bool
 	dead   bool // the caller has gone, and the operation was not taken
 
-	own   store.Record // apply's first record, in a commit whose outcome is not known
-	maybe bool
+	answer error        // apply's, where it waits for the commit of what it was made from
+	own    store.Record // apply's first record; without a key: it put none
+	maybe  bool         // own may have been committed
 }
 
 type waiter struct {
@@ -450,21 +451,20 @@ func (w *writer) apply(g *group) error {
 				continue
 			}
 		}
-		g.draft.first = nil
-		if err := o.apply(g.draft); err != nil {
-			if g.draft.first != nil {
-				g.ops = append(kept, g.ops[i:]...)
-				return err
-			}
-			w.finishOp(o, err)
-			continue
+		g.draft.first, o.own = nil, store.Record{}
+		o.answer = o.apply(g.draft)
+		switch first := g.draft.first; {
+		case first != nil && o.answer != nil:
+			g.ops = append(kept, g.ops[i:]...)
+			return o.answer
+		case first != nil:
+			o.own = *first
+			kept = append(kept, o)
+		case g.draft.changed(): // its answer comes from what is not durable yet
+			kept = append(kept, o)
+		default: // its answer comes from what was read
+			w.finishOp(o, o.answer)
 		}
-		if g.draft.first == nil { // nothing to change: the answer is in what was read
-			w.finishOp(o, nil)
-			continue
-		}
-		o.own = *g.draft.first
-		kept = append(kept, o)
 	}
 	g.ops = kept
 	return nil
@@ -513,7 +513,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 			// Somebody else changed the owner, or an attempt of ours with an unknown outcome did: then the operation's own
 			// record is there when it is read again.
 			for _, o := range g.ops {
-				o.maybe = unknown
+				o.maybe = o.maybe || unknown && o.own.Key != ""
 			}
 			w.retry(g)
 		}
@@ -580,10 +580,14 @@ func (w *writer) finishOp(o *op, err error) {
 // finish ends a group's operations and lets its owner's next ones go.
 func (w *writer) finish(g *group, err error) {
 	for _, o := range g.ops {
-		if err != nil && o.maybe && !errors.Is(err, ErrUnknown) {
-			err = fmt.Errorf("%w: %w", ErrUnknown, err)
+		switch {
+		case err == nil:
+			w.finishOp(o, o.answer)
+		case o.maybe && !errors.Is(err, ErrUnknown):
+			w.finishOp(o, fmt.Errorf("%w: %w", ErrUnknown, err))
+		default:
+			w.finishOp(o, err)
 		}
-		w.finishOp(o, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
