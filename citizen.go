@@ -95,15 +95,21 @@ func (c *Citizen) Profile(ctx context.Context) (Profile, error) {
 	if err != nil {
 		return Profile{}, err
 	}
+	p, _, err := c.profile(ctx, owner)
+	return p, err
+}
+
+// profile is the profile, and which life of the person it is of: an erasure ends one.
+func (c *Citizen) profile(ctx context.Context, owner store.Owner) (p Profile, life uint32, err error) {
 	d, err := c.e.view(ctx, owner, store.Range{}, "", profileKeys...)
 	if err != nil {
-		return Profile{}, err
+		return p, 0, err
 	}
 	r, err := d.readProfile()
 	if err != nil || r == nil {
-		return Profile{}, err
+		return p, 0, err
 	}
-	return *r.profile().clone(), nil
+	return *r.profile().clone(), d.personal.id, nil
 }
 
 // SetMode chooses a mode. Where it changes, preferences start afresh. The first choice opens the inbox and sets each channel
@@ -136,7 +142,7 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 	}
 	for try := 0; ; try++ {
 		// f is the caller's code: it runs between a read and a change that holds only if nothing happened meanwhile.
-		current, err := c.Profile(ctx)
+		current, life, err := c.profile(ctx, owner)
 		if err != nil {
 			return err
 		}
@@ -147,12 +153,14 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 		if err := c.e.completeProfile(&current, next); err != nil {
 			return err
 		}
-		err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, profile: func(before *profileRecord) (*profileRecord, error) {
+		err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, profile: func(before *profileRecord, now uint32) (*profileRecord, error) {
 			version := 0
 			if before != nil {
 				version = before.Version
+			} else {
+				now = 0
 			}
-			if version != current.Version {
+			if version != current.Version || now != life {
 				return nil, errStale
 			}
 			return newProfileRecord(c.id.Code, next), nil

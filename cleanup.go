@@ -49,11 +49,7 @@ func (c *Citizen) Erase(ctx context.Context) error {
 	if c.id.Level < L2 {
 		return fmt.Errorf("%w: erasure asks for a login at level 2", ErrForbidden)
 	}
-	err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, erase: true})
-	if errors.Is(err, ErrErasing) {
-		return nil
-	}
-	return err
+	return c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, erase: true})
 }
 
 // erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
@@ -62,32 +58,32 @@ var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation,
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether there was anything.
 func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, err error) {
-	lanes := make([]store.Lane, cleanUpLanes)
-	for i := range lanes {
-		lanes[i] = laneCleanUp + store.Lane(i)
-	}
-	recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: lanes, Until: until, Limit: pageSize})
+	lanes, err := d.read(ctx, laneCleanUp, cleanUpLanes, until)
 	if err != nil {
 		return false, err
 	}
 	var ops []*op
-	for i := range recs {
-		if o := d.e.cleanUpOp(ctx, recs[i]); o != nil {
-			ops = append(ops, o)
+	var of []store.Lane
+	for lane, recs := range lanes {
+		for _, r := range recs {
+			if o := d.e.cleanUpOp(ctx, r); o != nil {
+				ops, of = append(ops, o), append(of, lane)
+			}
 		}
 	}
-	progress := false
-	for _, err := range d.e.writer.do(ctx, ops...) {
+	moved := map[store.Lane]int{}
+	for i, err := range d.e.writer.do(ctx, ops...) {
 		switch {
 		case err == nil:
-			progress = true
+			some = true
+			moved[of[i]]++
 		case fatal(err):
 			return false, err
 		case !errors.Is(err, ErrBusy):
 			d.e.log().Error("a clean-up failed and will be tried again", "err", err)
 		}
 	}
-	return progress, nil
+	return d.advance(lanes, moved) || some, nil
 }
 
 // cleanUpOp is the next page of what a due record asks for; nil: it has been done.

@@ -93,6 +93,7 @@ func (c *ownerCodec) consentKeys(id ServiceID) []store.Key {
 // A consentState is what is stored of one citizen's consent for one service.
 type consentState struct {
 	erasing    bool
+	life       uint32            // number of the person's data key: another after an erasure
 	changed    time.Time         // before the change that is being made; set by applyConsent
 	profile    *profileRecord    // nil: there is none
 	preference *preferenceRecord // nil: none under the current settings
@@ -128,6 +129,9 @@ func (d *draft) readConsent(id ServiceID) (*consentState, error) {
 	var err error
 	if cs.profile, err = d.readProfile(); err != nil {
 		return nil, err
+	}
+	if d.personal != nil {
+		cs.life = d.personal.id
 	}
 	a := &activationRecord{}
 	found, err := d.read(d.activationKey(id), a)
@@ -265,7 +269,7 @@ type consentChange struct {
 	what       ConsentChange // empty: by which of the functions is set
 	id         Identity
 	service    ServiceID
-	profile    func(before *profileRecord) (*profileRecord, error)
+	profile    func(before *profileRecord, life uint32) (*profileRecord, error)
 	preference func(cs *consentState, s *serviceRecord) (*preferenceRecord, error)
 	activation *activationRecord
 	erase      bool
@@ -306,6 +310,9 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	if err != nil {
 		return nil, nil, err
 	}
+	if before.erasing && c.erase { // another call has begun, and this one waits for the same
+		return before, before, nil
+	}
 	if before.erasing {
 		return nil, nil, ErrErasing
 	}
@@ -324,13 +331,13 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	}
 	switch {
 	case c.erase:
-		if before.profile == nil {
+		if tx.rev == 0 { // nothing was ever kept
 			return before, before, nil
 		}
 		ev.What, after.profile, after.preference = string(Erased), nil, nil
 		ev.Before = switches(before.profile)
 	case c.profile != nil:
-		if after.profile, err = c.profile(before.profile); err != nil {
+		if after.profile, err = c.profile(before.profile, before.life); err != nil {
 			return nil, nil, err
 		}
 		if after.profile == nil { // nothing to change
@@ -339,6 +346,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		if ev.What == "" {
 			ev.What = string(ChangedProfile)
 		}
+		after.profile.keepSetAt(before.profile, ev.At)
 		ev.Before, ev.After = switches(before.profile), switches(after.profile)
 	case c.activation != nil:
 		s, err := tx.service(c.service)
@@ -439,6 +447,20 @@ func lowered(was, is Channels) bool {
 		}
 	}
 	return false
+}
+
+// keepSetAt sets when each address became what it is.
+func (p *profileRecord) keepSetAt(before *profileRecord, now int64) {
+	for i := range p.Addresses {
+		a := &p.Addresses[i]
+		a.SetAt = now
+		if before == nil {
+			continue
+		}
+		if b := before.address(a.ID); b != nil && b.Value == a.Value && b.Channel == a.Channel {
+			a.SetAt = b.SetAt
+		}
+	}
 }
 
 // switches is a profile's master switches as the history keeps them.

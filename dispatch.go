@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"math/rand/v2"
+	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,10 +74,11 @@ func newDispatcher(e *Engine) *dispatcher {
 // room is how many items a channel may hold: what it does in a short time, so that no lease ends while its item waits.
 func (q *channelQueue) room() int {
 	n := int(int64(q.route.Workers) * int64(roomFor) / int64(max(q.average, time.Microsecond)))
+	n = min(max(n, q.route.Workers), mostRoom)
 	if q.route.Rate > 0 {
-		n = min(n, int(q.route.Rate*roomFor.Seconds()))
+		n = min(n, max(1, int(q.route.Rate*roomFor.Seconds())))
 	}
-	return min(max(n, q.route.Workers), mostRoom)
+	return n
 }
 
 // A reservation is room at the channels for items that are being claimed.
@@ -181,7 +186,7 @@ func (q *channelQueue) next() []*item {
 			d.mu.Unlock()
 			return nil
 		}
-		if q.route.Rate > 0 {
+		if q.route.Rate > 0 && d.startable(q.route, q.items[0]) { // what is too late is only given back
 			if wait := q.bucket.take(time.Now()); wait > 0 {
 				d.mu.Unlock()
 				pause(d.ctx, wait)
@@ -492,19 +497,34 @@ func resultOf(err error, a *attempt) (r result) {
 	return r
 }
 
-// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token, and
-// short.
+// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token,
+// however the channel wrote them, and short.
 func cause(err error, a *attempt) string {
 	s := strings.ToValidUTF8(err.Error(), "?")
+	if len(s) > 4096 {
+		s = s[:4096]
+	}
+	s = personal.ReplaceAllString(s, "***")
 	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Markdown, a.delivery.Subject} {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "***")
+		if secret == "" {
+			continue
+		}
+		for _, written := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`), html.EscapeString(secret)} {
+			s = replaceFold(s, written)
 		}
 	}
 	if len(s) > 200 {
 		s = strings.ToValidUTF8(s[:200], "")
 	}
 	return s
+}
+
+// personal is what looks like an e-mail address, also escaped, or a fiscal code.
+var personal = regexp.MustCompile(`(?i)[^\s<>"'(),:;]+(?:@|%40)[^\s<>"'(),:;]+|[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]`)
+
+// replaceFold replaces what is equal to secret but for the case of letters.
+func replaceFold(s, secret string) string {
+	return regexp.MustCompile("(?i)"+regexp.QuoteMeta(secret)).ReplaceAllLiteralString(s, "***")
 }
 
 func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
@@ -588,7 +608,7 @@ func fatal(err error) bool {
 // nothing.
 func (d *dispatcher) removeAddress(a *attempt) {
 	e := d.e
-	c := consentChange{by: ByChannel, what: RemovedAddress, profile: func(before *profileRecord) (*profileRecord, error) {
+	c := consentChange{by: ByChannel, what: RemovedAddress, profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
 		if before == nil {
 			return nil, nil
 		}
@@ -615,28 +635,11 @@ func (d *dispatcher) removeAddress(a *attempt) {
 
 // poll claims what is due until a time and returns how many deliveries it took, and whether there may be more.
 func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more bool, err error) {
-	first := rand.IntN(deliveryLanes)
-	var fresh []store.Lane
-	lanes := map[store.Lane][]store.Record{}
-	for i := range deliveryLanes {
-		lane := laneDelivery + store.Lane((first+i)%deliveryLanes)
-		after, ok := d.after[lane]
-		if !ok {
-			fresh = append(fresh, lane)
-			continue
-		}
-		lanes[lane], err = d.e.store.Due(ctx, store.DueQuery{Lanes: []store.Lane{lane}, Until: until, After: after, Limit: pageSize})
-		if err != nil {
-			return 0, false, err
-		}
-	}
-	recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: fresh, Until: until, Limit: pageSize})
+	lanes, err := d.read(ctx, laneDelivery, deliveryLanes, until)
 	if err != nil {
 		return 0, false, err
 	}
-	for _, r := range recs {
-		lanes[r.Lane] = append(lanes[r.Lane], r)
-	}
+	first := rand.IntN(deliveryLanes)
 	// In turn: the first of each lane, then the second of each.
 	var claims []*claim
 	var ops []*op
@@ -667,19 +670,48 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 			moved[claims[i].seen.Lane]++
 		}
 	}
+	return taken, d.advance(lanes, moved), nil
+}
+
+// read is a page of each of some lanes, from where advance left off.
+func (d *dispatcher) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {
+	lanes := map[store.Lane][]store.Record{}
+	var heads []store.Lane
+	for i := range n {
+		lane := base + store.Lane(i)
+		after, ok := d.after[lane]
+		if !ok {
+			heads = append(heads, lane)
+			continue
+		}
+		recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: []store.Lane{lane}, Until: until, After: after, Limit: pageSize})
+		if err != nil {
+			return nil, err
+		}
+		lanes[lane] = recs
+	}
+	recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: heads, Until: until, Limit: pageSize})
+	for _, r := range recs {
+		lanes[r.Lane] = append(lanes[r.Lane], r)
+	}
+	return lanes, err
+}
+
+// advance sets where the next look goes on: where nothing of a full page could be moved, behind it, so that what is stuck at the
+// head of a lane does not hold up the rest; otherwise at the head. It reports whether there may be more.
+func (d *dispatcher) advance(lanes map[store.Lane][]store.Record, moved map[store.Lane]int) (more bool) {
 	for lane, recs := range lanes {
-		switch full := len(recs) == pageSize; {
-		case full && moved[lane] == 0: // nothing could be taken here: what is behind may go to other channels
+		if len(recs) < pageSize {
+			delete(d.after, lane)
+			continue
+		}
+		more = true
+		if moved[lane] == 0 {
 			last := recs[len(recs)-1]
 			d.after[lane] = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
-			more = true
-		case full:
-			more = true
-		default:
-			delete(d.after, lane)
 		}
 	}
-	return taken, more, nil
+	return more
 }
 
 // recover claims what an earlier life of an exclusive store's engine had under leases: nobody else can hold them.

@@ -61,7 +61,7 @@ type Engine struct {
 	held    heldLeases
 	started time.Time // origin of the monotonic clock
 	running atomic.Pointer[dispatcher]
-	failure atomic.Pointer[error] // of the store, as last seen
+	failure atomic.Pointer[error] // of the last Commit
 
 	life context.Context // ends when the engine is closed and everything is done
 	end  context.CancelFunc
@@ -176,6 +176,11 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if err := o.complete(); err != nil { // before a file is made
 		return nil, err
 	}
+	if o.Keys != nil && !o.Plain { // the key first: a file without it would be of no use
+		if _, _, err := o.Keys.Current(); err != nil {
+			return nil, fmt.Errorf("appio: open: %w", err)
+		}
+	}
 	s, err := boltstore.Open(path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("appio: open: %w", err)
@@ -279,7 +284,6 @@ func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, a
 		reads = append(reads, store.Read{Owner: also, Keys: []store.Key{keyService}})
 	}
 	snaps, err := e.store.View(ctx, reads)
-	e.saw(err)
 	if err != nil {
 		return nil, err
 	}
@@ -294,11 +298,13 @@ func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, a
 	return d, nil
 }
 
-// saw keeps the store's last failure for Health.
+// saw keeps what Commit last answered, for Health. A store that has failed stays so.
 func (e *Engine) saw(err error) {
-	if err != nil && (errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrCorrupt)) {
+	switch p := e.failure.Load(); {
+	case p != nil && errors.Is(*p, store.ErrFailed):
+	case errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrCorrupt):
 		e.failure.Store(&err)
-	} else if err == nil && e.failure.Load() != nil && !errors.Is(*e.failure.Load(), store.ErrFailed) {
+	case p != nil:
 		e.failure.Store(nil)
 	}
 }
@@ -390,7 +396,6 @@ func (d *dispatcher) run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			e.saw(err)
 			if fatal(err) {
 				return err
 			}

@@ -115,10 +115,10 @@ func (f *foreignWork) refresh(ctx context.Context, e *Engine) {
 
 // foreignOfCitizen lists what other engines hold of this citizen that was allowed before a change of consent and is not after.
 // Where an earlier change, of which a call may have returned without having seen the end, is as recent as a lease can be old, it is
-// all that they hold.
+// all that may have been allowed then and is not now.
 func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, changed ServiceID, before, after *consentState) (*foreignWork, error) {
 	f := &foreignWork{}
-	everything := after.profile == nil || e.recent(before.changed)
+	recent := e.recent(before.changed)
 	rng := all(prefixLeased, 256)
 	for {
 		d, err := e.view(ctx, owner, rng, "")
@@ -136,11 +136,11 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			if !e.foreign(w.Lease) {
 				continue
 			}
-			if everything {
+			if after.profile == nil {
 				e.addForeign(f, r, &w, func(*workEntry) bool { return true })
 				continue
 			}
-			if changed != "" && w.Service != changed {
+			if !recent && changed != "" && w.Service != changed {
 				continue
 			}
 			// The preference for this service under the old settings is still there.
@@ -159,6 +159,9 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, to, _ := e.permitted(old, svc, owner, en.Channel, en.Address, w.Secure, e.now())
 				is, at, _ := e.permitted(now, svc, owner, en.Channel, en.Address, w.Secure, e.now())
+				if recent && (is < Full || at.ID != "" && e.recent(fromMicro(after.profile.address(at.ID).SetAt))) {
+					return true
+				}
 				return is < was || was > None && at.Value != to.Value
 			})
 		}

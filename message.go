@@ -46,8 +46,8 @@ func (m Message) Validate() error {
 	if err := validText("Markdown", m.Markdown, minMarkdown, maxMarkdown); err != nil {
 		return err
 	}
-	if !m.Due.IsZero() && (m.Due.Year() < 1 || m.Due.Year() > 9999 || micro(m.Due).UnixMicro() == 0) {
-		return invalid("Due", "a time of the years 1 to 9999")
+	if !m.Due.IsZero() && (m.Due.UTC().Year() < 1 || m.Due.UTC().Year() > 9999 || micro(m.Due).UnixMicro() == 0) {
+		return invalid("Due", "a time whose year has at most four digits")
 	}
 	if m.Payment != nil {
 		if err := m.Payment.validate(); err != nil {

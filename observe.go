@@ -49,7 +49,7 @@ type Health struct {
 	OldestDue   time.Duration // how long the oldest of them has waited
 	Parked      int           // deliveries that gave up, to be looked at; counting stops at 10,000
 	Quarantined int           // records that could not be read; counting stops at 10,000
-	Err         error         // why the store refuses reads or writes, as last seen; nil: it does not
+	Err         error         // why the store refused the last change; nil: it did not
 }
 
 // healthLimit is where counting stops: a gauge must not cost more than what it measures.

@@ -221,6 +221,7 @@ type addressRecord struct {
 	Channel     string `msgpack:"c"`
 	Value       string `msgpack:"v"`
 	ValidatedAt int64  `msgpack:"t,omitempty"`
+	SetAt       int64  `msgpack:"s,omitempty"` // when Value became what it is
 }
 
 type profileRecord struct {
@@ -237,7 +238,7 @@ type profileRecord struct {
 func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version}
 	for _, a := range p.Addresses {
-		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt)})
+		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt), 0})
 	}
 	return r
 }

@@ -165,6 +165,7 @@ type acceptance struct {
 	body   []byte // of the message, with a Key
 	result Result
 	held   *reservation // room with Run for the deliveries
+	start  time.Duration
 	items  []*item
 }
 
@@ -204,6 +205,8 @@ func (a *acceptance) op() *op {
 func (a *acceptance) apply(tx *draft) error {
 	e, m := a.s.e, &a.m
 	a.release()
+	a.start = e.mono() // before the time that a lease is given by
+	now := micro(e.now())
 	svc, err := tx.service(a.s.id)
 	if err != nil {
 		return err
@@ -217,14 +220,14 @@ func (a *acceptance) apply(tx *draft) error {
 	if m.Payment != nil && int64(m.Payment.Amount) > svc.MaxPayment {
 		return invalid("Payment.Amount", "no more than the service may ask for")
 	}
-	now := micro(e.now())
 	if a.body != nil {
 		var r repeatRecord
-		found, err := tx.read(tx.repeatKey(a.s.id, m.Key), &r)
+		k := tx.repeatKey(a.s.id, m.Key)
+		found, err := tx.read(k, &r)
 		if err != nil {
 			return err
 		}
-		if found {
+		if found && tx.get(k).Due.After(now) { // or its time is over, and clean-up has not come by yet
 			if !bytes.Equal(r.Body, a.body) {
 				return fmt.Errorf("%w: the key was used for another message", ErrConflict)
 			}
@@ -303,13 +306,9 @@ func (a *acceptance) putWork(tx *draft, p *profileRecord, d *Decision, now time.
 	}
 	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: now}
 	if a.held = e.reserve(w.Entries); a.held != nil {
-		started := e.mono()
 		w.Lease = e.newLease(now)
-		for i := range w.Entries {
-			w.Entries[i].Held, w.Entries[i].Claims = true, 1
-		}
 		record.Key, record.Due = leasedKey(a.id), e.takeOver(w.Lease)
-		a.items = newItems(tx.owner, a.id, w, started)
+		a.items = newItems(tx.owner, a.id, w, a.start)
 	}
 	return tx.putSealed(record, w)
 }
@@ -371,8 +370,15 @@ func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID)
 	if err != nil {
 		return MessageStatus{}, err
 	}
-	there := d.get(messageKey(id)) != nil // not after an erasure
-	if p := s.e.effective(cs, svc); there && p.Inbox && p.ReadStatus {
+	m := d.get(messageKey(id))
+	if m != nil {
+		if _, err := d.payload(m); errors.Is(err, errShredded) {
+			m = nil
+		} else if err != nil {
+			return MessageStatus{}, err
+		}
+	}
+	if p := s.e.effective(cs, svc); m != nil && p.Inbox && p.ReadStatus { // there is no message after an erasure
 		var state stateRecord
 		if _, err := d.read(stateKey(id), &state); err != nil {
 			return MessageStatus{}, err
@@ -444,7 +450,11 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 	if since.IsZero() {
 		since = s.e.now()
 	}
-	return s.e.changeConsent(ctx, s.e.codec.citizen(to), consentChange{
+	err = s.e.changeConsent(ctx, s.e.codec.citizen(to), consentChange{
 		by: ByService, service: s.id, activation: &activationRecord{s.id, a, toMicro(micro(since))},
 	})
+	if errors.Is(err, ErrErasing) { // which is none of the service's business; the erasure would remove the activation
+		return nil
+	}
+	return err
 }

@@ -217,6 +217,7 @@ func (c *claim) apply(tx *draft) error {
 	if err := tx.open(rec, w); err != nil {
 		return c.unreadable(tx, rec, err)
 	}
+	started := e.mono() // before the time that the lease is given by
 	now := micro(e.now())
 	leased := strings.HasPrefix(string(rec.Key), prefixLeased)
 	if leased && !e.ended(w.Lease, now) {
@@ -265,7 +266,6 @@ func (c *claim) apply(tx *draft) error {
 		return nil
 	}
 	c.moved = true
-	started := e.mono()
 	if c.gained > 0 {
 		w.Lease = e.newLease(now)
 		c.items = newItems(tx.owner, id, w, started)

@@ -32,6 +32,7 @@ const (
 	maxWaiting    = 16384    // operations
 	maxWriters    = 2        // commits under way
 	batchOwners   = 1024     // owners in one commit
+	batchServices = 2048     // services read for one commit
 	ownerOps      = 128      // operations merged into one change
 	ownerBytes    = 2 << 20  // of one change, before the next operation is added
 	batchBytes    = 32 << 20 // of one commit, likewise
@@ -305,6 +306,7 @@ func (w *writer) take() []*group {
 
 func (w *writer) takeReady() []*group {
 	n := min(len(w.ready), batchOwners)
+	services := map[store.Owner]bool{}
 	groups := make([]*group, 0, n)
 	for _, q := range w.ready[:n] {
 		g := &group{q: q}
@@ -312,11 +314,14 @@ func (w *writer) takeReady() []*group {
 		ranged := false
 		rest := q.ops[:0:0]
 		for i, o := range q.ops {
-			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged {
+			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged || o.also != "" && !services[o.also] && len(services) == batchServices {
 				rest = append(rest, q.ops[i:]...)
 				break
 			}
 			o.taken = true
+			if o.also != "" {
+				services[o.also] = true
+			}
 			if o.rng.Limit > 0 { // it sees the records as they are in the store: before the others
 				ranged = true
 				g.ops = append([]*op{o}, g.ops...)
@@ -325,7 +330,7 @@ func (w *writer) takeReady() []*group {
 			g.ops = append(g.ops, o)
 		}
 		q.ops = rest
-		if len(g.ops) == 0 { // all were abandoned
+		if len(g.ops) == 0 { // all were abandoned, or wait for another batch
 			w.release(q)
 			continue
 		}
@@ -496,6 +501,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 		pause(ctx, jitter(try, 2*time.Millisecond, 500*time.Millisecond))
 	}
 	end(Outcome{Err: err})
+	w.e.saw(err)
 	if err != nil {
 		if unknown { // some earlier attempt, or this one, may have been applied
 			err = fmt.Errorf("%w: %w", ErrUnknown, err)

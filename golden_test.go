@@ -1,0 +1,1063 @@
+package appio
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// What format 1 looks like on disk is kept in testdata/format1, and is never changed: each later version proves here that it
+// still reads what this one wrote.
+//
+//	keys.json       the secrets that all of it is sealed with
+//	derived.json    names, keys and tokens that come from the secrets
+//	records/*.json  one record of each kind, and what it says
+//	store/          a whole store after a scripted run: its records, the questions to ask, and the answers
+//
+// A field that is added to a record gets a new file in records/. Files are written with
+//
+//	go test -run TestGolden -update .
+//
+// which leaves alone what is there; -force writes all anew, and is for a format that no release has had.
+var (
+	goldenUpdate = flag.Bool("update", false, "write the golden files that are missing")
+	goldenForce  = flag.Bool("force", false, "with -update: write the others anew, too")
+)
+
+const goldenDir = "testdata/format1"
+
+// writeGolden writes a golden file if -update asks for it and it is missing, or with -force.
+func writeGolden(t *testing.T, name string, content func() any) {
+	t.Helper()
+	path := filepath.Join(goldenDir, filepath.FromSlash(name))
+	if !mayWriteGolden(path) {
+		return
+	}
+	text, err := json.MarshalIndent(content(), "", "\t")
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+	require.NoError(t, os.WriteFile(path, append(text, '\n'), 0o666))
+	t.Log("wrote", path)
+}
+
+func mayWriteGolden(path string) bool {
+	if !*goldenUpdate {
+		return false
+	}
+	_, err := os.Lstat(path)
+	return *goldenForce || errors.Is(err, os.ErrNotExist)
+}
+
+func readGolden(t *testing.T, name string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(goldenDir, filepath.FromSlash(name)))
+	require.NoError(t, err)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(into), name)
+}
+
+func TestGoldenFilesAreNotOverwritten(t *testing.T) {
+	update, force := *goldenUpdate, *goldenForce
+	defer func() { *goldenUpdate, *goldenForce = update, force }()
+	there := filepath.Join(t.TempDir(), "there")
+	require.NoError(t, os.WriteFile(there, nil, 0o666))
+	for _, c := range []struct{ update, force, old, new bool }{
+		{false, false, false, false},
+		{false, true, false, false},
+		{true, false, false, true},
+		{true, true, true, true},
+	} {
+		*goldenUpdate, *goldenForce = c.update, c.force
+		require.Equal(t, c.old, mayWriteGolden(there), c)
+		require.Equal(t, c.new, mayWriteGolden(there+"-not"), c)
+	}
+}
+
+// The secrets of the golden files.
+type goldenSecrets struct {
+	Engine  map[uint32]string // number to key, in hex
+	Root    string
+	DataKey struct {
+		ID  uint32
+		Key string
+	}
+}
+
+func goldenCodec(t *testing.T) *codec {
+	t.Helper()
+	writeGolden(t, "keys.json", func() any {
+		secret := func(of string) string {
+			sum := sha256.Sum256([]byte("a secret for tests: " + of))
+			return hex.EncodeToString(sum[:])
+		}
+		s := goldenSecrets{Engine: map[uint32]string{1: secret("engine 1"), 2: secret("engine 2")}, Root: secret("root")}
+		s.DataKey.ID, s.DataKey.Key = 0xA1B2C3D4, secret("data key")
+		return s
+	})
+	ring, s := goldenRing(t)
+	c := &codec{ring: ring, maxSkew: 2 * time.Second}
+	c.useRoot(unhex(t, s.Root))
+	return c
+}
+
+func goldenRing(t *testing.T) (*keyMap, goldenSecrets) {
+	t.Helper()
+	var s goldenSecrets
+	readGolden(t, "keys.json", &s)
+	ring := &keyMap{current: 1, keys: map[uint32][]byte{}}
+	for id, key := range s.Engine {
+		ring.keys[id] = unhex(t, key)
+	}
+	return ring, s
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	require.NoError(t, err)
+	return b
+}
+
+// A storedRecord is a record as the golden files show it.
+type storedRecord struct {
+	Owner string
+	Key   string // as in Go's source, without quotes
+	Lane  store.Lane
+	Due   time.Time
+	Value string // in hex
+}
+
+func newStoredRecord(r *store.Record) storedRecord {
+	quoted := strconv.QuoteToASCII(string(r.Key))
+	return storedRecord{string(r.Owner), quoted[1 : len(quoted)-1], r.Lane, r.Due, hex.EncodeToString(r.Value)}
+}
+
+func (s *storedRecord) record(t *testing.T) store.Record {
+	t.Helper()
+	key, err := strconv.Unquote(`"` + s.Key + `"`)
+	require.NoError(t, err)
+	return store.Record{Owner: store.Owner(s.Owner), Key: store.Key(key), Lane: s.Lane, Due: s.Due, Value: unhex(t, s.Value)}
+}
+
+type goldenRecord struct {
+	Kind   string
+	Stored storedRecord
+	Says   any
+}
+
+// recordKinds are the kinds of records of format 1.
+var recordKinds = map[string]func() any{
+	"format":        func() any { return &formatRecord{} },
+	"root":          func() any { return &rootRecord{} },
+	"data-key":      func() any { return &dataKeyRecord{} },
+	"organization":  func() any { return &organizationRecord{} },
+	"service":       func() any { return &serviceRecord{} },
+	"api-key":       func() any { return &apiKeyRecord{} },
+	"profile":       func() any { return &profileRecord{} },
+	"preference":    func() any { return &preferenceRecord{} },
+	"activation":    func() any { return &activationRecord{} },
+	"message":       func() any { return &messageRecord{} },
+	"state":         func() any { return &stateRecord{} },
+	"repeat-key":    func() any { return &repeatRecord{} },
+	"decision":      func() any { return &decisionRecord{} },
+	"consent-event": func() any { return &consentEvent{} },
+	"work":          func() any { return &workRecord{} },
+	"outcome":       func() any { return &outcomeRecord{} },
+	"parked":        func() any { return &parkedRecord{} },
+	"clean-up":      func() any { return &cleanUpRecord{} },
+	"tombstone":     func() any { return &tombstoneRecord{} },
+	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
+}
+
+const (
+	goldenPerson  = fiscalcode.Person("RSSMRA85M10H501S")
+	goldenService = ServiceID("tari")
+	goldenKey     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	goldenID      = MessageID("01HZY3V7K8QZ4M5N6P7R8S9T0V")
+	goldenOrg     = fiscalcode.Organization("01199250158")
+)
+
+var (
+	goldenTime = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
+	goldenText = strings.Repeat("Gentile cittadina, la rata della TARI scade a fine mese. ", 2)
+)
+
+// goldenCases are one record of each kind, and of each form of it, every field set in at least one of them.
+func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
+	at := goldenTime.UnixMicro()
+	var secrets goldenSecrets
+	readGolden(t, "keys.json", &secrets)
+	person, svc := c.of(c.citizen(goldenPerson)), c.of(service(goldenService))
+	dataKey := dataKeyRecord{ID: secrets.DataKey.ID, Key: unhex(t, secrets.DataKey.Key)}
+	person.useDataKey(dataKey)
+	add := func(name string, oc *ownerCodec, s *sealer, r store.Record, v any) {
+		if s == nil {
+			var err error
+			s, err = oc.engineSealer(0)
+			require.NoError(t, err)
+		}
+		kind, _, _ := strings.Cut(name, ".")
+		sealed, err := oc.sealWith(s, r, v)
+		require.NoError(t, err)
+		cases = append(cases, goldenRecord{name, newStoredRecord(&sealed), v})
+		require.Equal(t, reflect.TypeOf(recordKinds[kind]()), reflect.TypeOf(v))
+	}
+	meta := c.of(ownerMeta)
+	instance := bytes.Repeat([]byte{0x5a}, 16)
+	check, err := (&Engine{codec: c}).keyCheck(1, instance)
+	require.NoError(t, err)
+	add("format", meta, &sealer{}, store.Record{Key: keyFormat}, &formatRecord{Format: 1, Instance: instance, Key: 1, Check: check})
+	add("root", meta, nil, store.Record{Key: keyRoot}, &rootRecord{Secret: unhex(t, secrets.Root)})
+	add("organization", c.of(c.organization(goldenOrg)), nil, store.Record{Key: keyOrganization},
+		&organizationRecord{Code: string(goldenOrg), Name: "Comune di Esempio", SignedAt: at - 1, At: at})
+	add("service", svc, nil, store.Record{Key: keyService}, &serviceRecord{
+		ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), OrgName: "Comune di Esempio",
+		State: Live, Category: Special, Basis: PublicTask, Secure: true, MaxPayment: 500_00,
+		Trial: []string{string(goldenPerson)}, Prefixes: []string{"192.0.2.0/24"},
+		Texts: []string{"descrizione", "privacy", "web", "e-mail", "tel", "PEC", "aiuto", "altro"},
+		Keys:  [][]byte{keyHash(goldenKey), keyHash("another key of this service")}, At: at,
+	})
+	add("service.trial", svc, nil, store.Record{Key: keyService},
+		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), At: at})
+	add("api-key", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyAPIKey}, &apiKeyRecord{Service: goldenService})
+
+	add("data-key", person, nil, store.Record{Key: keyDataKey}, &dataKey)
+	add("tombstone", person, nil, store.Record{Key: keyTombstone}, &tombstoneRecord{At: at})
+	add("profile", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{
+		Code: string(goldenPerson), Mode: Manual, SettingsVersion: 3, Inbox: true, Channels: Channels{Email: Full, Push: Generic},
+		Addresses: []addressRecord{
+			{ID: "a1", Channel: Email, Value: "maria@example.it", ValidatedAt: at, SetAt: at - 1},
+			{ID: "a2", Channel: Push, Value: "installation-1"},
+		},
+		Languages: []string{"it", "de"}, Version: 7,
+	})
+	choice := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Email: Full, Push: None}, ReadStatus: true, SettingsVersion: 3}
+	before := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Push: Generic}, ReadStatus: true, SettingsVersion: 2}
+	add("preference", person, person.personal, store.Record{Key: person.preferenceKey(goldenService)}, &choice)
+	add("preference.refusal", person, person.personal, store.Record{Key: person.preferenceKey("altro")},
+		&preferenceRecord{Service: "altro", SettingsVersion: 3})
+	add("activation", person, nil, store.Record{Key: person.activationKey(goldenService)},
+		&activationRecord{Service: goldenService, Activation: Pending, Since: at})
+	add("message", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
+		Service: goldenService, At: at, Subject: "Avviso TARI: 🗑 prima rata", Markdown: goldenText, Due: at + 1,
+		Payment: &noticeRecord{Number: "301000000000000123", Amount: 123_45, Payee: string(goldenOrg), Invalid: true},
+		Secure:  true, TTL: 7 * 24 * time.Hour,
+	})
+	add("state", person, person.personal, store.Record{Key: stateKey(goldenID)}, &stateRecord{ReadAt: at, Archived: true})
+	add("repeat-key", person, nil, store.Record{Key: person.repeatKey(goldenService, "2026/0001"), Lane: cleanUpLane(person.owner),
+		Due: goldenTime.Add(keepKeys)}, &repeatRecord{ID: goldenID, Status: Processed, Body: bytes.Repeat([]byte{7}, 16)})
+	facts := Facts{
+		Known: true, Mode: Auto, Inbox: true, HasPreference: true, InboxPreference: true, Category: Special, Activation: Active,
+		Age: time.Hour, Secure: true, Channels: []ChannelFacts{
+			{Name: Email, Switch: Full, Preference: Generic, Secure: Generic, Address: true, Validated: true}, {Name: Push, Address: true},
+		},
+	}
+	decision := Decision{Status: Processed, Rule: RuleModeAuto, Channels: []ChannelDecision{
+		{Name: Email, Content: Generic, Rule: RuleSecure}, {Name: Push, Rule: RuleChannelOff},
+	}}
+	add("decision", person, nil, store.Record{Key: decisionKey(goldenID)}, newDecisionRecord(goldenService, at, &facts, &decision))
+	add("decision.rejected", person, nil, store.Record{Key: decisionKey(goldenID), Lane: cleanUpLane(person.owner),
+		Due: goldenTime.Add(keepRejected)}, newDecisionRecord(goldenService, at, &Facts{}, &Decision{Status: Rejected, Rule: RuleUnknown}))
+	add("consent-event", person, nil, store.Record{Key: historyKey(2)}, &consentEvent{
+		Number: 2, Prev: bytes.Repeat([]byte{9}, 32), ID: "mfrggzdfmztwq2lknnwg23tpoa", At: at, What: string(ChangedPreference),
+		Service: goldenService, Before: before, After: choice, Mode: Manual, Level: L2, Provider: "spid:esempio", Text: "2026-01",
+		By: string(ByCitizen),
+	})
+	held := workEntry{ID: "aaaaaaaaaaaaaaaaaaaaaaaaaa", Channel: Email, Address: "a1", Attempts: 2, Claims: 1, Next: at, Held: true, Cause: "451 later"}
+	done := outcomeItem{ID: "bbbbbbbbbbbbbbbbbbbbbbbbbb", Channel: Push, Result: OutcomeDelivered, At: at, Attempts: 1, Cause: "a cause", Late: true}
+	lease := leaseRecord{Process: "4711", Boot: "00112233445566778899aabbccddeeff", Number: 5, Until: at + 30_000_000}
+	add("work.waiting", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "aaaaaaaaaaaaaaaaaaaaaaaaaa", Channel: Push, Next: at}}})
+	add("work.leased", person, nil, store.Record{Key: leasedKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime.Add(32 * time.Second)},
+		&workRecord{Service: goldenService, Secure: true, Expires: at + 1, Lease: &lease,
+			Entries: []workEntry{held, {ID: "cccccccccccccccccccccccccc", Channel: Push, Next: at}}, Done: []outcomeItem{done}})
+	add("outcome", person, nil, store.Record{Key: outcomeKey(goldenID)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{done}})
+	add("parked", person, nil, store.Record{Key: prefixParked + store.Key(held.ID), Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, Secure: true, At: at, Lifetime: 3600_000_000, Entry: held})
+	add("clean-up", person, nil, store.Record{Key: taskErase, Lane: cleanUpLane(person.owner), Due: goldenTime}, &cleanUpRecord{From: "m/01HZ", Step: 2})
+	return cases
+}
+
+func TestGoldenRecords(t *testing.T) {
+	c := goldenCodec(t)
+	if *goldenUpdate {
+		for _, g := range goldenCases(t, c) {
+			writeGolden(t, "records/"+g.Kind+".json", func() any { return g })
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(goldenDir, "records", "*.json"))
+	require.NoError(t, err)
+	set := map[string]map[string]bool{} // kind -> fields that some file sets
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".json")
+		t.Run(name, func(t *testing.T) {
+			var g goldenRecord
+			readGolden(t, "records/"+name+".json", &g)
+			kind, _, _ := strings.Cut(g.Kind, ".")
+			require.Contains(t, recordKinds, kind)
+			r := g.Stored.record(t)
+			oc := goldenOwner(t, c, r.Owner)
+			v := recordKinds[kind]()
+			require.NoError(t, oc.open(&r, v))
+			requireSays(t, g.Says, v)
+			if set[kind] == nil {
+				set[kind] = map[string]bool{}
+			}
+			markSet(set[kind], "", reflect.ValueOf(v))
+
+			t.Run("with fields of a later version", func(t *testing.T) {
+				payload, err := oc.payload(&r)
+				require.NoError(t, err)
+				later := withMoreFields(t, payload, reflect.TypeOf(v))
+				w := recordKinds[kind]()
+				require.NoError(t, decode(later, w))
+				require.Equal(t, v, w)
+			})
+			t.Run("with another value", func(t *testing.T) { // the comparison can fail
+				require.NotEmpty(t, differs(changedJSON(g.Says), asJSON(v)))
+			})
+			t.Run("in another place", func(t *testing.T) {
+				for _, moved := range []store.Record{
+					{Key: r.Key + "x", Lane: r.Lane, Due: r.Due}, {Key: r.Key, Lane: r.Lane ^ 1, Due: r.Due},
+					{Key: r.Key, Lane: r.Lane, Due: r.Due.Add(time.Microsecond)},
+				} {
+					moved.Value = r.Value
+					require.ErrorIs(t, oc.open(&moved, recordKinds[kind]()), store.ErrCorrupt)
+				}
+			})
+		})
+	}
+	for kind, make := range recordKinds {
+		if kind == "withdrawal" {
+			continue
+		}
+		require.Contains(t, set, kind, "no golden file")
+		for _, f := range fieldsOf("", reflect.TypeOf(make())) {
+			require.True(t, set[kind][f], "no golden file of a %s sets %s", kind, f)
+		}
+	}
+}
+
+// goldenOwner opens the records of one owner; a person's data key is the one in its golden file.
+func goldenOwner(t *testing.T, c *codec, owner store.Owner) *ownerCodec {
+	t.Helper()
+	oc := c.of(owner)
+	if strings.HasPrefix(string(owner), citizenOwner) {
+		var g goldenRecord
+		readGolden(t, "records/data-key.json", &g)
+		r := g.Stored.record(t)
+		var k dataKeyRecord
+		require.NoError(t, c.of(owner).open(&r, &k))
+		oc.useDataKey(k)
+	}
+	return oc
+}
+
+func TestGoldenDerived(t *testing.T) {
+	c := goldenCodec(t)
+	person := c.of(c.citizen(goldenPerson))
+	message := Message{
+		To: goldenPerson, Subject: "Avviso TARI: prima rata", Markdown: goldenText, Due: goldenTime, SecureChannels: true, TimeToLive: 2 * time.Hour,
+		Payment: &Notice{Number: "301000000000000123", Amount: 123_45, Payee: goldenOrg, InvalidAfterDue: true},
+	}
+	plain := Message{To: goldenPerson, Subject: message.Subject, Markdown: goldenText}.normal()
+	body := func(m Message) string {
+		sum, err := c.bodyHash(&m)
+		require.NoError(t, err)
+		return hex.EncodeToString(sum)
+	}
+	check, err := (&Engine{codec: c}).keyCheck(1, bytes.Repeat([]byte{0x5a}, 16))
+	require.NoError(t, err)
+	same := map[string]string{
+		"owner of the citizen":      string(c.citizen(goldenPerson)),
+		"owner of the organization": string(c.organization(goldenOrg)),
+		"owner of the API key":      string(c.apiKey(keyHash(goldenKey))),
+		"owner of the service":      string(service(goldenService)),
+		"key of the preference":     string(person.preferenceKey(goldenService)),
+		"key of the activation":     string(person.activationKey(goldenService)),
+		"key of the repeat key":     string(person.repeatKey(goldenService, "2026/0001")),
+		"lane of the service":       fmt.Sprintf("%#04x", deliveryLane(goldenService)),
+		"lane of clean-up":          fmt.Sprintf("%#04x", cleanUpLane(person.owner)),
+		"hash of the API key":       hex.EncodeToString(keyHash(goldenKey)),
+		"hash of a body":            body(message),
+		"hash of a short body":      body(plain),
+		"check of the engine key":   hex.EncodeToString(check),
+	}
+	const token, cursor, back = "a withdrawal", "a cursor", "a cursor back"
+	writeGolden(t, "derived.json", func() any {
+		all := map[string]string{
+			token:  c.sealWithdrawal(person.owner, goldenService, Email),
+			cursor: string(c.sealCursor("inbox", position{key: string(goldenID)})),
+			back:   string(c.sealCursor("inbox", position{key: string(goldenID), before: true})),
+		}
+		for k, v := range same {
+			all[k] = v
+		}
+		return all
+	})
+	var golden map[string]string
+	readGolden(t, "derived.json", &golden)
+	for name, value := range same {
+		require.Equal(t, golden[name], value, name)
+	}
+	require.Len(t, golden, len(same)+3)
+	w, err := c.openWithdrawal(golden[token])
+	require.NoError(t, err)
+	require.Equal(t, withdrawal{Owner: string(person.owner), Service: goldenService, Channel: Email}, w)
+	p, err := c.openCursor("inbox", Cursor(golden[cursor]))
+	require.NoError(t, err)
+	require.Equal(t, position{key: string(goldenID)}, p)
+	p, err = c.openCursor("inbox", Cursor(golden[back]))
+	require.NoError(t, err)
+	require.Equal(t, position{key: string(goldenID), before: true}, p)
+}
+
+// requireSays checks that v says what a golden file does. It may say more: a later version has more fields.
+func requireSays(t *testing.T, want, v any) {
+	t.Helper()
+	require.Empty(t, differs(want, asJSON(v)))
+}
+
+func asJSON(v any) (out any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// differs says where got lacks something of want, both as JSON; "": nowhere.
+func differs(want, got any) string {
+	switch want := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			return fmt.Sprintf(": %v instead of an object", got)
+		}
+		for k, v := range want {
+			if d := differs(v, g[k]); d != "" {
+				return "." + k + d
+			}
+		}
+		return ""
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(want) {
+			return fmt.Sprintf(": %v instead of %v", got, want)
+		}
+		for i := range want {
+			if d := differs(want[i], g[i]); d != "" {
+				return fmt.Sprintf("[%d]%s", i, d)
+			}
+		}
+		return ""
+	}
+	if !reflect.DeepEqual(want, got) {
+		return fmt.Sprintf(": %v instead of %v", got, want)
+	}
+	return ""
+}
+
+// changedJSON is v with something in it changed.
+func changedJSON(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		changed := false
+		for k, e := range v {
+			out[k] = e
+			if !changed {
+				out[k], changed = changedJSON(e), true
+			}
+		}
+		if !changed {
+			out["none"] = "before"
+		}
+		return out
+	case []any:
+		return append(slices.Clone(v), "more")
+	}
+	return []any{v}
+}
+
+// fieldsOf are the fields of a record, and of what is in it.
+func fieldsOf(at string, typ reflect.Type) (names []string) {
+	switch typ.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return fieldsOf(at, typ.Elem())
+	case reflect.Struct:
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			names = append(names, at+"."+f.Name)
+			names = append(names, fieldsOf(at+"."+f.Name, f.Type)...)
+		}
+	}
+	return names
+}
+
+// markSet notes the fields of v that are not zero.
+func markSet(set map[string]bool, at string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			markSet(set, at, v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			markSet(set, at, v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := at + "." + v.Type().Field(i).Name
+			if !v.Field(i).IsZero() {
+				set[name] = true
+			}
+			markSet(set, name, v.Field(i))
+		}
+	}
+}
+
+// withMoreFields is a record's payload with unknown fields, before and after the others, in it and in all that is in it.
+func withMoreFields(t *testing.T, payload []byte, typ reflect.Type) []byte {
+	t.Helper()
+	d := msgpack.NewDecoder(bytes.NewReader(payload))
+	d.UseLooseInterfaceDecoding(false)
+	v, err := d.DecodeInterface()
+	require.NoError(t, err)
+	added := 0
+	var buf bytes.Buffer
+	e := msgpack.NewEncoder(&buf)
+	e.UseCompactInts(true)
+	e.SetSortMapKeys(true)
+	require.NoError(t, e.Encode(moreFields(v, typ, &added)))
+	require.Positive(t, added)
+	return buf.Bytes()
+}
+
+func moreFields(v any, typ reflect.Type, added *int) any {
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if typ.Kind() != reflect.Struct {
+			return v
+		}
+		out := map[string]any{
+			"\x00first": []any{nil, true, -1, 1.5, "x", []byte{0xc1}, map[string]any{"f": 1}},
+			"zz":        map[string]any{"i": "x", "k": []any{[]any{[]any{}}}},
+			"zz later":  strings.Repeat("long ", 100),
+		}
+		*added++
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("msgpack"), ",")
+			if e, ok := v[name]; ok {
+				out[name] = moreFields(e, f.Type, added)
+			}
+		}
+		return out
+	case []any:
+		if typ.Kind() != reflect.Slice {
+			return v
+		}
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = moreFields(v[i], typ.Elem(), added)
+		}
+		return out
+	}
+	return v
+}
+
+// A world is a store after a scripted run, and what a test needs to know to ask about it.
+type world struct {
+	Now      time.Time
+	Citizens []fiscalcode.Person
+	Services []ServiceID
+	APIKeys  []string
+	Token    string // withdraws Anna's e-mail for the school canteen
+	Messages []worldMessage
+
+	dump []store.Record
+	ring Keyring
+}
+
+type worldMessage struct {
+	To      fiscalcode.Person
+	Service ServiceID
+	ID      MessageID
+	Key     string
+}
+
+// The people of the world, and what is special about them.
+const (
+	anna    = fiscalcode.Person("NNANNA80A41H501A") // AUTO: e-mail and push in full, choices, activations, work under a lease
+	bruno   = fiscalcode.Person("BRNBRN75B15F205B") // MANUAL: chose one service; a delivery of it waits for its next attempt
+	carla   = fiscalcode.Person("CRLCRL90C50L219C") // undecided, with an address
+	dario   = fiscalcode.Person("DRADRA60D20H501D") // closed the inbox
+	elena   = fiscalcode.Person("LNELNE85E65F839E") // being erased
+	fabio   = fiscalcode.Person("FBAFBA88H30H501F") // never came
+	gino    = fiscalcode.Person("GNIGNI70L10H501G") // one address refuses, one is gone, one record is damaged
+	sandbox = fiscalcode.Sandbox
+)
+
+const (
+	worldKey      = "tari-primary-0123456789abcdef0123456789abcdef"
+	worldOtherKey = "tari-secondary-0123456789abcdef0123456789abcd"
+	worldMensaKey = "mensa-primary-0123456789abcdef0123456789abcdef"
+)
+
+type worldClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *worldClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *worldClock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// worldOptions are those of every engine on the world's store. Without a ring it is plain.
+func worldOptions(ring Keyring, now func() time.Time, deliver func(context.Context, Delivery) error) *Options {
+	return &Options{
+		Keys: ring, Plain: ring == nil, Now: now, ContactRate: 1e9, Backoff: func(int) time.Duration { return 10 * time.Minute },
+		Channels: []Route{
+			{Name: Email, Channel: ChannelFunc(deliver)},
+			{Name: Push, Channel: ChannelFunc(deliver), Default: Generic, Secure: Generic, Unvalidated: true, ByCode: true},
+		},
+	}
+}
+
+// newWorld runs the script. It touches every kind of record and leaves some of each behind.
+func newWorld(t testing.TB, ring Keyring) *world {
+	t.Helper()
+	ctx := t.Context()
+	clock := &worldClock{now: goldenTime.Truncate(time.Second)}
+	s := memstore.New()
+	var mu sync.Mutex
+	tokens := map[ServiceID]string{}
+	e, err := New(s, worldOptions(ring, clock.Now, func(_ context.Context, d Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if d.Channel == Email && d.Address.Value == "anna@example.it" {
+			tokens[d.Service] = d.Withdraw
+		}
+		switch d.Address.Value {
+		case "bruno@example.it", "elena@example.it":
+			return fmt.Errorf("451 <%s> later", d.Address.Value)
+		case "gino@example.it":
+			return Permanent(fmt.Errorf("550 <%s> refused", d.Address.Value))
+		case "gino.old@example.it":
+			return Gone(errors.New("550 no such user"))
+		}
+		return nil
+	}))
+	require.NoError(t, err)
+	defer e.Close()
+	must := func(err error) {
+		t.Helper()
+		require.NoError(t, err)
+	}
+	w := &world{
+		Citizens: []fiscalcode.Person{anna, bruno, carla, dario, elena, fabio, gino, sandbox},
+		Services: []ServiceID{"tari", "mensa", "invalidi", "fse", "vecchio"},
+		APIKeys:  []string{worldKey, worldOtherKey, worldMensaKey}, ring: ring,
+	}
+
+	must(e.PutOrganization(ctx, Organization{Code: goldenOrg, Name: "Comune di Esempio", SignedAt: clock.Now().AddDate(-1, 0, 0)}))
+	must(e.PutService(ctx, Service{
+		ID: "tari", Name: "Tassa rifiuti", Organization: goldenOrg, State: Live, Basis: PublicTask, MaxPayment: 5000_00,
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Description: "La tassa sui rifiuti", Web: "https://example.it", Topic: "ambiente",
+	}))
+	must(e.PutService(ctx, Service{ID: "mensa", Name: "Mensa scolastica", Organization: goldenOrg, Trial: []fiscalcode.Person{anna, bruno}}))
+	must(e.PutService(ctx, Service{ID: "invalidi", Name: "Invalidità civile", Organization: "80078750587", State: Live, Category: Special, Basis: LegalObligation}))
+	must(e.PutService(ctx, Service{ID: "fse", Name: "Fascicolo sanitario", Organization: "80078750587", State: Live, SecureChannels: true}))
+	must(e.PutService(ctx, Service{ID: "vecchio", Name: "Servizio cessato", Organization: goldenOrg, State: Live}))
+	must(e.PutKey(ctx, "tari", Primary, worldKey))
+	must(e.PutKey(ctx, "tari", Secondary, worldOtherKey))
+	must(e.PutKey(ctx, "mensa", Primary, worldMensaKey))
+
+	citizen := func(code fiscalcode.Person) *Citizen {
+		return e.Citizen(Identity{Code: code, Level: L2, Provider: "cie", Text: "2026-01"})
+	}
+	come := func(code fiscalcode.Person, mode Mode, change func(*Profile)) {
+		if mode != Undecided {
+			must(citizen(code).SetMode(ctx, mode))
+		}
+		must(citizen(code).UpdateProfile(ctx, func(p *Profile) error { change(p); return nil }))
+	}
+	at := func(address string) Address {
+		return Address{ID: address[:6], Channel: Email, Value: address, ValidatedAt: clock.Now()}
+	}
+	come(anna, Auto, func(p *Profile) {
+		p.Channels = Channels{Email: Full, Push: Full}
+		p.Addresses, p.Languages = []Address{at("anna@example.it")}, []string{"it", "de"}
+	})
+	come(bruno, Auto, func(p *Profile) { p.Channels[Email] = Full; p.Addresses = []Address{at("bruno@example.it")} })
+	must(citizen(bruno).SetPreference(ctx, "fse", Preference{Inbox: true}))
+	must(citizen(bruno).SetMode(ctx, Manual)) // the choice for fse counts no longer
+	must(citizen(bruno).SetPreference(ctx, "tari", Preference{Inbox: true, Channels: On(Email), ReadStatus: true}))
+	come(carla, Undecided, func(p *Profile) { p.Addresses = []Address{at("carla@example.it")} })
+	come(dario, Auto, func(p *Profile) { p.Inbox = false })
+	come(elena, Auto, func(p *Profile) { p.Channels[Email] = Full; p.Addresses = []Address{at("elena@example.it")} })
+	must(citizen(elena).SetPreference(ctx, "fse", Preference{Inbox: true}))
+	come(gino, Auto, func(p *Profile) {
+		p.Channels[Email] = Full
+		p.Addresses = []Address{at("gino@example.it"), at("gino.old@example.it")}
+		p.Addresses[1].ID = "old"
+	})
+	come(sandbox, Auto, func(*Profile) {})
+	must(e.Sender("invalidi").Activate(ctx, anna, Active, clock.Now().Add(-time.Hour)))
+	must(e.Sender("invalidi").Activate(ctx, fabio, Pending, time.Time{}))
+
+	send := func(from ServiceID, m Message) MessageID {
+		t.Helper()
+		m.Markdown, m.TimeToLive = strings.Repeat(m.Subject+". ", 5), maxTTL
+		clock.Advance(time.Second)
+		r, err := e.Sender(from).Send(ctx, m)
+		must(err)
+		w.Messages = append(w.Messages, worldMessage{m.To, from, r.ID, m.Key})
+		return r.ID
+	}
+	for _, code := range []fiscalcode.Person{anna, bruno, carla, dario, elena, fabio, gino} {
+		send("tari", Message{To: code, Subject: "Prima rata della tassa sui rifiuti", Due: clock.Now().AddDate(0, 1, 0), Key: "2026/0001",
+			Payment: &Notice{Number: "301000000000000123", Amount: 123_45, InvalidAfterDue: true}})
+	}
+	send("mensa", Message{To: anna, Subject: "Retta di marzo della mensa", Key: "marzo"})
+	send("mensa", Message{To: sandbox, Subject: "Una prova di messaggio"})
+	send("invalidi", Message{To: anna, Subject: "Convocazione a visita medica", SecureChannels: true})
+	send("invalidi", Message{To: gino, Subject: "Convocazione a visita medica"})
+	send("fse", Message{To: anna, Subject: "Il tuo referto è pronto"})
+	read := send("vecchio", Message{To: anna, Subject: "Ultimo avviso del servizio"})
+	_, err = e.Flush(ctx)
+	must(err)
+	require.Eventually(t, func() bool { // the address that is gone is removed a moment after
+		p, err := citizen(gino).Profile(ctx)
+		return err == nil && len(p.Addresses) == 1
+	}, 10*time.Second, time.Millisecond)
+
+	clock.Advance(time.Minute)
+	must(citizen(anna).MarkRead(ctx, read))
+	must(citizen(anna).Archive(ctx, read, true))
+	must(citizen(bruno).MarkRead(ctx, w.Messages[1].ID))
+	must(e.Withdraw(ctx, tokens["tari"]))
+	w.Token = tokens["mensa"]
+
+	// A record that is damaged, and is put aside when its turn comes.
+	broken := send("tari", Message{To: gino, Subject: "Avviso che si danneggia sul disco"})
+	snap, err := s.View(ctx, []store.Read{{Owner: e.codec.citizen(gino), Keys: []store.Key{waitingKey(broken)}}})
+	must(err)
+	snap[0].Records[0].Value[20] ^= 4
+	_, err = s.Commit(ctx, []store.Change{{Owner: e.codec.citizen(gino), Rev: snap[0].Rev, Put: snap[0].Records}})
+	must(err)
+	_, err = e.Flush(ctx)
+	must(err)
+
+	// Work that another process has under a lease, and choices that do not touch it.
+	clock.Advance(time.Minute)
+	leased := send("tari", Message{To: anna, Subject: "Avviso che è in consegna"})
+	must(e.do(ctx, &op{owner: e.codec.citizen(anna), keys: []store.Key{waitingKey(leased)}, apply: func(tx *draft) error {
+		work := &workRecord{}
+		if _, err := tx.read(waitingKey(leased), work); err != nil {
+			return err
+		}
+		work.Lease = &leaseRecord{Process: "4711", Boot: "00112233445566778899aabbccddeeff", Number: 7, Until: toMicro(clock.Now().Add(30 * time.Second))}
+		for i := range work.Entries {
+			work.Entries[i].Held, work.Entries[i].Claims = true, 1
+		}
+		return tx.putWork(leased, work, waitingKey(leased))
+	}}))
+	send("tari", Message{To: anna, Subject: "Avviso che aspetta in coda"})
+	send("mensa", Message{To: sandbox, Subject: "Un'altra prova di messaggio"})
+	must(citizen(anna).SetPreference(ctx, "fse", Preference{Channels: Channels{}}))
+	must(citizen(elena).Erase(ctx))
+	must(e.PutService(ctx, Service{ID: "vecchio", Name: "Servizio cessato", Organization: goldenOrg, State: Stopped}))
+	clock.Advance(time.Second)
+	w.Now, w.dump = clock.Now(), dumpStore(t, s)
+	return w
+}
+
+// dumpStore is all records of a store, by owner and key.
+func dumpStore(t testing.TB, s store.Store) (records []store.Record) {
+	t.Helper()
+	owners, err := s.Owners(t.Context(), "", store.MaxRange)
+	require.NoError(t, err)
+	for _, o := range owners {
+		snaps, err := s.View(t.Context(), []store.Read{{Owner: o, Range: store.Range{Limit: store.MaxRange}}})
+		require.NoError(t, err)
+		records = append(records, snaps[0].Records...)
+	}
+	return records
+}
+
+// undumpStore is a new store with the records.
+func undumpStore(t testing.TB, records []store.Record) store.Store {
+	t.Helper()
+	by := map[store.Owner]*store.Change{}
+	for _, r := range records {
+		c := by[r.Owner]
+		if c == nil {
+			c = &store.Change{Owner: r.Owner}
+			by[r.Owner] = c
+		}
+		c.Put = append(c.Put, r)
+	}
+	var changes []store.Change
+	for _, c := range by {
+		changes = append(changes, *c)
+	}
+	s := memstore.New()
+	errs, err := s.Commit(t.Context(), changes)
+	require.NoError(t, err)
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	return s
+}
+
+// A question is one read through the public API.
+type question struct {
+	name string
+	ask  func(context.Context, *Engine) (any, error)
+}
+
+func gather[T any](ctx context.Context, l List[T]) ([]T, error) {
+	all := []T{}
+	for v, err := range l.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// questions are all that can be asked of the world without changing it.
+func (w *world) questions() (qs []question) {
+	add := func(name string, ask func(context.Context, *Engine) (any, error)) {
+		qs = append(qs, question{name, ask})
+	}
+	person := func(e *Engine, code fiscalcode.Person) *Citizen { return e.Citizen(Identity{Code: code, Level: L2}) }
+	for _, code := range w.Citizens {
+		of := " of " + string(code)
+		add("profile"+of, func(ctx context.Context, e *Engine) (any, error) { return person(e, code).Profile(ctx) })
+		add("inbox"+of, func(ctx context.Context, e *Engine) (any, error) { return gather(ctx, person(e, code).Inbox(nil)) })
+		add("archive"+of, func(ctx context.Context, e *Engine) (any, error) {
+			return gather(ctx, person(e, code).Inbox(&InboxOptions{Archived: true}))
+		})
+		add("consents"+of, func(ctx context.Context, e *Engine) (any, error) { return gather(ctx, person(e, code).Consents()) })
+		for _, id := range w.Services {
+			add("preference"+of+" for "+string(id), func(ctx context.Context, e *Engine) (any, error) { return person(e, code).Preference(ctx, id) })
+			add("may contact"+of+" by "+string(id), func(ctx context.Context, e *Engine) (any, error) { return e.Sender(id).CanContact(ctx, code) })
+		}
+	}
+	for i, m := range w.Messages {
+		of := fmt.Sprintf(" %02d of %s", i, string(m.To))
+		add("message"+of, func(ctx context.Context, e *Engine) (any, error) { return person(e, m.To).Message(ctx, m.ID) })
+		add("status"+of, func(ctx context.Context, e *Engine) (any, error) { return e.Sender(m.Service).Status(ctx, m.To, m.ID) })
+		add("explain"+of, func(ctx context.Context, e *Engine) (any, error) {
+			r, err := e.Explain(ctx, m.To, m.ID)
+			slices.SortFunc(r.Outcomes, func(a, b DeliveryOutcome) int { return cmp.Compare(a.ID, b.ID) })
+			return r, err
+		})
+	}
+	for _, id := range w.Services {
+		add("service "+string(id), func(ctx context.Context, e *Engine) (any, error) { return e.Service(ctx, id) })
+	}
+	for i, key := range w.APIKeys {
+		add(fmt.Sprintf("sender by key %d", i), func(ctx context.Context, e *Engine) (any, error) {
+			s, err := e.SenderByKey(ctx, key, netip.MustParseAddr("192.0.2.7"))
+			if err != nil {
+				return nil, err
+			}
+			return s.ID(), nil
+		})
+	}
+	add("services", func(ctx context.Context, e *Engine) (any, error) { return gather(ctx, e.Services()) })
+	add("organization", func(ctx context.Context, e *Engine) (any, error) { return e.Organization(ctx, goldenOrg) })
+	add("parked", func(ctx context.Context, e *Engine) (any, error) { return gather(ctx, e.Parked()) })
+	return qs
+}
+
+// answer is what was said, as JSON, or which error it was.
+func answer(v any, err error) any {
+	if err == nil {
+		return asJSON(v)
+	}
+	return map[string]any{"error": errorName(err)}
+}
+
+func errorName(err error) string {
+	for name, sentinel := range map[string]error{
+		"ErrInvalid": ErrInvalid, "ErrUnauthorized": ErrUnauthorized, "ErrForbidden": ErrForbidden, "ErrNotFound": ErrNotFound,
+		"ErrConflict": ErrConflict, "ErrErasing": ErrErasing, "store.ErrCorrupt": store.ErrCorrupt, "store.ErrKey": store.ErrKey,
+		"store.ErrNewer": store.ErrNewer,
+	} {
+		if errors.Is(err, sentinel) {
+			return name
+		}
+	}
+	return err.Error()
+}
+
+func (w *world) answers(ctx context.Context, e *Engine) map[string]any {
+	all := map[string]any{}
+	for _, q := range w.questions() {
+		all[q.name] = answer(q.ask(ctx, e))
+	}
+	h, err := e.Health(ctx)
+	all["health"] = answer(h, err)
+	return all
+}
+
+// The golden store: its records, one a line, what to ask, and the answers, at once and after the work that was left was done.
+type goldenAnswers struct {
+	Answers map[string]any
+	Later   map[string]any // those that are others then
+	Sent    []goldenDelivery
+}
+
+type goldenDelivery struct {
+	ID      DeliveryID
+	Channel string
+	Attempt int
+	Content Content
+	Address string
+	Message MessageID
+	Subject string
+}
+
+// ask opens the world's store, asks everything, lets two hours pass, delivers, and asks again.
+func (w *world) ask(t *testing.T) (got goldenAnswers) {
+	t.Helper()
+	ctx := t.Context()
+	clock := &worldClock{now: w.Now}
+	var mu sync.Mutex
+	e, err := New(undumpStore(t, w.dump), worldOptions(w.ring, clock.Now, func(_ context.Context, d Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		got.Sent = append(got.Sent, goldenDelivery{d.ID, d.Channel, d.Attempt, d.Content, d.Address.Value, d.Message, d.Subject})
+		return nil
+	}))
+	require.NoError(t, err)
+	defer e.Close()
+	got.Answers = w.answers(ctx, e)
+	clock.Advance(2 * time.Hour)
+	_, err = e.Flush(ctx)
+	require.NoError(t, err)
+	got.Later = w.answers(ctx, e)
+	maps.DeleteFunc(got.Later, func(name string, a any) bool { return reflect.DeepEqual(a, got.Answers[name]) })
+	slices.SortFunc(got.Sent, func(a, b goldenDelivery) int { return cmp.Compare(a.ID, b.ID) })
+	return got
+}
+
+func TestGoldenStore(t *testing.T) {
+	goldenCodec(t) // writes the keys
+	ring, _ := goldenRing(t)
+	if mayWriteGolden(filepath.Join(goldenDir, "store", "records.json")) {
+		defer func(f bool) { *goldenForce = f }(*goldenForce)
+		*goldenForce = true // the three belong together
+		w := newWorld(t, ring)
+		writeGolden(t, "store/records.json", func() any {
+			var rs []storedRecord
+			for i := range w.dump {
+				rs = append(rs, newStoredRecord(&w.dump[i]))
+			}
+			return rs
+		})
+		writeGolden(t, "store/world.json", func() any { return w })
+		writeGolden(t, "store/answers.json", func() any { return w.ask(t) })
+	}
+	w := &world{ring: ring}
+	readGolden(t, "store/world.json", w)
+	var rs []storedRecord
+	readGolden(t, "store/records.json", &rs)
+	for i := range rs {
+		w.dump = append(w.dump, rs[i].record(t))
+	}
+	var want goldenAnswers
+	readGolden(t, "store/answers.json", &want)
+	got := w.ask(t)
+	require.Empty(t, differs(want.Answers, got.Answers))
+	require.Empty(t, differs(want.Later, got.Later))
+	require.Len(t, got.Later, len(want.Later))
+	require.Equal(t, want.Sent, got.Sent)
+
+	t.Run("every kind of record is in it", func(t *testing.T) {
+		for _, prefix := range []string{
+			"m/ format", "m/ root", "o/ O", "s/ S", "k/ A", "c/ !", "c/ K", "c/ P", "c/ c/", "c/ s/", "c/ d/", "c/ h/", "c/ i/", "c/ m/", "c/ o/",
+			"c/ q/w/", "c/ q/l/", "c/ x/", "c/ z/void", "c/ z/erase", "c/ z/trim", "c/ ?/",
+		} {
+			require.True(t, slices.ContainsFunc(w.dump, func(r store.Record) bool {
+				return strings.HasPrefix(string(r.Owner[:2])+" "+string(r.Key), prefix)
+			}), prefix)
+		}
+	})
+	t.Run("it is still written to", func(t *testing.T) {
+		clock := &worldClock{now: w.Now}
+		e, err := New(undumpStore(t, w.dump), worldOptions(ring, clock.Now, func(context.Context, Delivery) error { return nil }))
+		require.NoError(t, err)
+		defer e.Close()
+		require.NoError(t, e.Withdraw(t.Context(), w.Token))
+		consents, err := gather(t.Context(), e.Citizen(Identity{Code: anna}).Consents())
+		require.NoError(t, err)
+		require.Equal(t, ByToken, consents[0].By)
+		require.EqualValues(t, consents[1].Number+1, consents[0].Number)
+		// What was sent with a key is known by it.
+		for _, sent := range w.Messages {
+			if sent.Key != "2026/0001" || sent.To == elena {
+				continue
+			}
+			m, err := e.Citizen(Identity{Code: sent.To}).Message(t.Context(), sent.ID)
+			if errors.Is(err, ErrNotFound) { // rejected
+				continue
+			}
+			require.NoError(t, err)
+			again := m.Message
+			again.Key, again.Payment.Payee = sent.Key, ""
+			r, err := e.Sender(sent.Service).Send(t.Context(), again)
+			require.NoError(t, err)
+			require.Equal(t, Result{ID: sent.ID, Status: Processed, Repeated: true}, r)
+			again.Subject += "!"
+			_, err = e.Sender(sent.Service).Send(t.Context(), again)
+			require.ErrorIs(t, err, ErrConflict)
+		}
+	})
+}

@@ -1,0 +1,347 @@
+package appio_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
+)
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+
+	ids := func(ms []appio.InboxMessage) (out []appio.MessageID) {
+		for _, m := range ms {
+			out = append(out, m.ID)
+		}
+		return out
+	}
+
+	t.Run("has each message as it was written", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		sent := appio.Message{
+			To: giuseppe, Subject: "Avviso di pagamento 😀", Markdown: markdown, Due: time.Date(2026, 9, 30, 21, 59, 59, 0, time.UTC),
+			Payment: &appio.Notice{
+				Number: "302032002700000251", Amount: 12_34, Payee: "15376371009", InvalidAfterDue: true,
+			},
+			SecureChannels: true, TimeToLive: 24 * time.Hour, Key: "rata 1",
+		}
+		id := w.send(s, sent)
+		sent.Key = "" // it is the sender's
+		want := appio.InboxMessage{Message: sent, ID: id, Service: mensa}
+
+		got, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		require.WithinDuration(t, w.now(), got.SentAt, time.Minute)
+		want.SentAt = got.SentAt
+		require.Equal(t, want, got)
+		require.Equal(t, []appio.InboxMessage{want}, collect(t, c.Inbox(nil)))
+
+		_, err = w.enrol(matteo, appio.Auto).Message(ctx, id)
+		require.ErrorIs(t, err, appio.ErrNotFound, "it is another's")
+		for _, id := range []appio.MessageID{"", "x", "01ARZ3NDEKTSV4RRFFQ69G5FAV", appio.MessageID(string(id) + "+")} {
+			_, err = c.Message(ctx, id)
+			require.ErrorIs(t, err, appio.ErrNotFound)
+			require.ErrorIs(t, c.MarkRead(ctx, id), appio.ErrNotFound)
+			require.ErrorIs(t, c.Archive(ctx, id, true), appio.ErrNotFound)
+		}
+	})
+
+	t.Run("lists the newest first, by pages of any size, forwards and back", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		const n = 11
+		var all []appio.MessageID
+		for range n {
+			all = append(all, w.send(s, messageTo(giuseppe)))
+		}
+		require.True(t, slices.IsSorted(all), "later messages have greater ids")
+		slices.Reverse(all)
+		for _, read := range []string{"none", "some", "every"} { // a message that was read is two records
+			for i, id := range all {
+				if read == "every" || read == "some" && i%3 == 0 {
+					require.NoError(t, c.MarkRead(ctx, id))
+				}
+			}
+			require.Equal(t, all, ids(collect(t, c.Inbox(nil))))
+			for size := 1; size <= n+1; size++ {
+				name := fmt.Sprintf("%s read, pages of %d", read, size)
+				var pages []appio.Page[appio.InboxMessage]
+				var cursor appio.Cursor
+				for {
+					p, err := c.Inbox(nil).Page(ctx, cursor, size)
+					require.NoError(t, err, name)
+					pages = append(pages, p)
+					if cursor = p.Next; cursor == "" {
+						break
+					}
+					require.Len(t, p.Items, size, name)
+				}
+				var got []appio.MessageID
+				for _, p := range pages {
+					got = append(got, ids(p.Items)...)
+				}
+				require.Equal(t, all, got, name)
+				require.Len(t, pages, (n+size-1)/size, name)
+				require.Empty(t, pages[0].Prev, name)
+
+				at := pages[len(pages)-1]
+				for i := len(pages) - 2; i >= 0; i-- {
+					p, err := c.Inbox(nil).Page(ctx, at.Prev, size)
+					require.NoError(t, err, name)
+					require.Equal(t, ids(pages[i].Items), ids(p.Items), "%s: back to page %d", name, i)
+					require.Equal(t, i == 0, p.Prev == "", "%s: back to page %d", name, i)
+					forth, err := c.Inbox(nil).Page(ctx, p.Next, size)
+					require.NoError(t, err, name)
+					require.Equal(t, ids(pages[i+1].Items), ids(forth.Items), "%s: forth from page %d", name, i)
+					at = p
+				}
+			}
+		}
+	})
+
+	t.Run("a page that follows stays where it was when messages come", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		var all []appio.MessageID
+		for range 4 {
+			all = append(all, w.send(s, messageTo(giuseppe)))
+		}
+		first, err := c.Inbox(nil).Page(ctx, "", 2)
+		require.NoError(t, err)
+		newer := w.send(s, messageTo(giuseppe))
+		second, err := c.Inbox(nil).Page(ctx, first.Next, 2)
+		require.NoError(t, err)
+		require.Equal(t, []appio.MessageID{all[1], all[0]}, ids(second.Items))
+		back, err := c.Inbox(nil).Page(ctx, second.Prev, 3)
+		require.NoError(t, err)
+		require.Equal(t, []appio.MessageID{newer, all[3], all[2]}, ids(back.Items))
+	})
+
+	t.Run("no page has more than a hundred", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		ms := make([]appio.Message, 250)
+		for i := range ms {
+			ms[i] = messageTo(giuseppe)
+		}
+		_, err := s.SendBatch(ctx, ms)
+		require.NoError(t, err)
+		for _, limit := range []int{0, 100, 101, 1 << 30} {
+			p, err := c.Inbox(nil).Page(ctx, "", limit)
+			require.NoError(t, err)
+			require.Len(t, p.Items, 100)
+			require.NotEmpty(t, p.Next)
+		}
+		_, err = c.Inbox(nil).Page(ctx, "", -1)
+		requireField(t, err, "limit", "-1")
+		require.Len(t, collect(t, c.Inbox(nil)), 250)
+		seen := 0
+		for range c.Inbox(nil).All(ctx) {
+			if seen++; seen == 120 {
+				break // the reader may stop anywhere
+			}
+		}
+	})
+
+	t.Run("a cursor is of one list of one person", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		for range 3 {
+			w.send(s, messageTo(giuseppe))
+		}
+		p, err := c.Inbox(nil).Page(ctx, "", 1)
+		require.NoError(t, err)
+		require.Regexp(t, `^[A-Za-z0-9_-]+$`, string(p.Next), "it is safe in a URL")
+		for name, l := range map[string]appio.List[appio.InboxMessage]{
+			"the archive": c.Inbox(&appio.InboxOptions{Archived: true}), "one service": c.Inbox(&appio.InboxOptions{Service: mensa}),
+			"another's": w.enrol(matteo, appio.Auto).Inbox(nil),
+		} {
+			_, err := l.Page(ctx, p.Next, 1)
+			requireField(t, err, "Cursor", string(p.Next))
+			require.ErrorIs(t, err, appio.ErrInvalid, name)
+		}
+		for i := range p.Next {
+			b := []byte(p.Next)
+			b[i] ^= 1
+			_, err := c.Inbox(nil).Page(ctx, appio.Cursor(b), 1)
+			require.ErrorIs(t, err, appio.ErrInvalid)
+		}
+		_, err = c.Inbox(nil).Page(ctx, "x", 1)
+		require.ErrorIs(t, err, appio.ErrInvalid)
+	})
+
+	t.Run("is by service, and apart from the archive", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s, other := w.put(), w.put(func(s *appio.Service) { s.ID = "tari" })
+		c := w.enrol(giuseppe, appio.Auto)
+		var of = map[appio.ServiceID][]appio.MessageID{}
+		for i := range 30 {
+			by := []*appio.Sender{s, other}[min(i%5, 1)]
+			of[by.ID()] = slices.Insert(of[by.ID()], 0, w.send(by, messageTo(giuseppe)))
+		}
+		require.Equal(t, of[mensa], ids(collect(t, c.Inbox(&appio.InboxOptions{Service: mensa}))))
+		require.Equal(t, of["tari"], ids(collect(t, c.Inbox(&appio.InboxOptions{Service: "tari"}))))
+		require.Empty(t, collect(t, c.Inbox(&appio.InboxOptions{Service: "nobody"})))
+
+		for _, id := range of[mensa] {
+			require.NoError(t, c.Archive(ctx, id, true))
+		}
+		require.Equal(t, of["tari"], ids(collect(t, c.Inbox(nil))))
+		require.Equal(t, of[mensa], ids(collect(t, c.Inbox(&appio.InboxOptions{Archived: true}))))
+		require.Empty(t, collect(t, c.Inbox(&appio.InboxOptions{Archived: true, Service: "tari"})))
+		require.NoError(t, c.Archive(ctx, of[mensa][0], false))
+		require.Equal(t, of[mensa][1:], ids(collect(t, c.Inbox(&appio.InboxOptions{Archived: true}))))
+		require.Len(t, collect(t, c.Inbox(nil)), len(of["tari"])+1)
+	})
+
+	t.Run("a filter that leaves nearly everything out gives pages that lead on", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s, other := w.put(), w.put(func(s *appio.Service) { s.ID = "tari" })
+		c := w.enrol(giuseppe, appio.Auto)
+		var want []appio.MessageID
+		for range 3 {
+			want = slices.Insert(want, 0, w.send(s, messageTo(giuseppe)))
+			for range 2 {
+				ms := make([]appio.Message, 150)
+				for i := range ms {
+					ms[i] = messageTo(giuseppe)
+				}
+				_, err := other.SendBatch(ctx, ms)
+				require.NoError(t, err)
+			}
+		}
+		mine := c.Inbox(&appio.InboxOptions{Service: mensa})
+		require.Equal(t, want, ids(collect(t, mine)))
+		var got []appio.MessageID
+		var cursor, back appio.Cursor
+		for pages := 0; pages == 0 || cursor != ""; pages++ {
+			require.Less(t, pages, 1000, "the end is reached")
+			p, err := mine.Page(ctx, cursor, 1)
+			require.NoError(t, err)
+			got = append(got, ids(p.Items)...)
+			cursor = p.Next
+			if p.Prev != "" {
+				back = p.Prev
+			}
+		}
+		require.Equal(t, want, got)
+		got = nil
+		for pages := 0; back != ""; pages++ {
+			require.Less(t, pages, 1000, "the beginning is reached")
+			p, err := mine.Page(ctx, back, 1)
+			require.NoError(t, err)
+			got = slices.Insert(got, 0, ids(p.Items)...)
+			back = p.Prev
+		}
+		require.Equal(t, want[:2], got)
+	})
+}
+
+func TestMarkRead(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	s := w.put()
+	c := w.enrol(giuseppe, appio.Auto)
+	id := w.send(s, messageTo(giuseppe))
+	get := func() appio.InboxMessage {
+		m, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		list := collect(t, c.Inbox(&appio.InboxOptions{Archived: m.Archived}))
+		require.Equal(t, []appio.InboxMessage{m}, list)
+		return m
+	}
+	m := get()
+	require.False(t, m.Read)
+	require.Zero(t, m.ReadAt)
+
+	require.NoError(t, c.MarkRead(ctx, id))
+	first := get()
+	require.True(t, first.Read)
+	require.WithinDuration(t, w.now(), first.ReadAt, time.Minute)
+
+	w.advance(time.Hour)
+	require.NoError(t, c.MarkRead(ctx, id))
+	require.Equal(t, first, get(), "a second time changes nothing")
+
+	require.NoError(t, c.Archive(ctx, id, true))
+	m = get()
+	require.True(t, m.Archived)
+	require.Equal(t, first.ReadAt, m.ReadAt)
+	require.NoError(t, c.Archive(ctx, id, false))
+	require.Equal(t, first, get(), "it is for good")
+
+	require.ErrorIs(t, w.enrol(matteo, appio.Auto).MarkRead(ctx, id), appio.ErrNotFound)
+	require.ErrorIs(t, w.person(personNumber(0)).MarkRead(ctx, id), appio.ErrNotFound)
+}
+
+func TestSandbox(t *testing.T) {
+	t.Parallel()
+
+	fill := func(w *town, s *appio.Sender, n int) {
+		ms := make([]appio.Message, n)
+		for i := range ms {
+			ms[i] = messageTo(fiscalcode.Sandbox)
+		}
+		_, err := s.SendBatch(w.t.Context(), ms)
+		require.NoError(w.t, err)
+	}
+
+	t.Run("keeps its last thousand messages, and others keep all", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c, other := w.enrol(fiscalcode.Sandbox, appio.Auto), w.enrol(giuseppe, appio.Auto)
+		oldest := w.send(s, messageTo(fiscalcode.Sandbox))
+		require.NoError(t, c.MarkRead(ctx, oldest))
+		ms := make([]appio.Message, 1300)
+		for i := range ms {
+			ms[i] = messageTo([]fiscalcode.Person{fiscalcode.Sandbox, giuseppe}[i%2])
+		}
+		_, err := s.SendBatch(ctx, ms)
+		require.NoError(t, err)
+		fill(w, s, 650)
+		all := collect(t, c.Inbox(nil))
+		require.Len(t, all, 1301)
+
+		w.advance(time.Minute)
+		w.flush()
+		require.Equal(t, all[:1000], collect(t, c.Inbox(nil)), "the newest stay")
+		_, err = c.Message(ctx, oldest)
+		require.ErrorIs(t, err, appio.ErrNotFound)
+		_, err = s.Status(ctx, fiscalcode.Sandbox, oldest)
+		require.ErrorIs(t, err, appio.ErrNotFound)
+		require.Len(t, collect(t, other.Inbox(nil)), 650)
+	})
+
+	t.Run("also where messages come without a pause", func(t *testing.T) {
+		t.Parallel()
+		w := newTown(t)
+		s := w.put()
+		c := w.enrol(fiscalcode.Sandbox, appio.Auto)
+		for range 30 {
+			fill(w, s, 100)
+			w.advance(5 * time.Second)
+			w.flush()
+		}
+		require.LessOrEqual(t, len(collect(t, c.Inbox(nil))), 1500)
+	})
+}
