@@ -71,7 +71,7 @@ func benchMessage(to fiscalcode.Person) appio.Message {
 
 // BenchmarkSend is one message from acceptance to the last recorded outcome, with Run at work.
 func BenchmarkSend(b *testing.B) {
-	const citizens = 20_000
+	const citizens = 2_000
 	for _, kind := range []string{"mem", "bolt"} {
 		for _, batch := range []int{1, 256} {
 			for _, senders := range []int{1, 16} {

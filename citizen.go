@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
@@ -150,6 +151,7 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 		if err := f(next); err != nil {
 			return err
 		}
+		next = next.clone() // what f may have kept is no longer ours
 		if err := c.e.completeProfile(&current, next); err != nil {
 			return err
 		}
@@ -215,8 +217,9 @@ func (e *Engine) completeProfile(before, p *Profile) error {
 			return invalid(fmt.Sprintf("Addresses[%d].ID", i), "unique, at most 100 bytes")
 		case !validChannelName(a.Channel):
 			return invalid(fmt.Sprintf("Addresses[%d].Channel", i), channelNameRule)
-		case len(a.Value) < 1 || len(a.Value) > 2000 || strings.ContainsFunc(a.Value, func(r rune) bool { return r < ' ' || r == 0x7f }):
-			return invalid(fmt.Sprintf("Addresses[%d].Value", i), "1 to 2000 bytes without control characters")
+		case len(a.Value) < 1 || len(a.Value) > 2000 || !utf8.ValidString(a.Value) ||
+			strings.ContainsFunc(a.Value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return invalid(fmt.Sprintf("Addresses[%d].Value", i), "1 to 2000 bytes of UTF-8 without control characters")
 		}
 		ids[a.ID] = true
 		a.ValidatedAt = micro(a.ValidatedAt)

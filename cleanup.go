@@ -72,18 +72,20 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, e
 		}
 	}
 	moved := map[store.Lane]int{}
+	var refused error
 	for i, err := range d.e.writer.do(ctx, ops...) {
 		switch {
-		case err == nil:
+		case err == nil && ops[i].own.Key != "":
 			some = true
 			moved[of[i]]++
-		case fatal(err):
-			return false, err
+		case err == nil:
+		case refusal(err):
+			refused = err
 		case !errors.Is(err, ErrBusy):
 			d.e.log().Error("a clean-up failed and will be tried again", "err", err)
 		}
 	}
-	return d.advance(lanes, moved) || some, nil
+	return d.advance(lanes, moved) || some, refused
 }
 
 // cleanUpOp is the next page of what a due record asks for; nil: it has been done.
@@ -129,11 +131,19 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
 		o.most = 2*cleanUpPage + 1
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.trimPage(rec) })
-	default: // what has passed its time
+	default: // what has passed its time; anything else does not belong here, and who reads it learns that it is damaged
 		o.apply = func(tx *draft) error {
-			if now := tx.get(rec.Key); now != nil && now.Due.Equal(rec.Due) {
-				tx.del(rec.Key)
+			now := tx.get(rec.Key)
+			if now == nil || !now.Due.Equal(rec.Due) ||
+				!strings.HasPrefix(string(rec.Key), prefixDecision) && !strings.HasPrefix(string(rec.Key), prefixRepeat) {
+				return nil
 			}
+			if _, err := tx.payload(now); errors.Is(err, store.ErrCorrupt) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			tx.del(rec.Key)
 			return nil
 		}
 	}

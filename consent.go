@@ -12,7 +12,7 @@ import (
 )
 
 // A ConsentRecord is one change of what a citizen allows. The records of a citizen are a chain: each has the hash of the one
-// before, so that none can be changed or left out without a trace. They outlive an erasure, as proof (GDPR art. 7(1)).
+// before, so that none can be changed, or left out from between others, without a trace. They outlive an erasure, as proof (GDPR art. 7(1)).
 type ConsentRecord struct {
 	Number   uint64 // from 1
 	At       time.Time
@@ -272,6 +272,7 @@ type consentChange struct {
 	profile    func(before *profileRecord, life uint32) (*profileRecord, error)
 	preference func(cs *consentState, s *serviceRecord) (*preferenceRecord, error)
 	activation *activationRecord
+	sender     *Sender // of the activation
 	erase      bool
 }
 
@@ -355,6 +356,9 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		}
 		if s == nil {
 			return nil, nil, ErrNotFound
+		}
+		if err := c.sender.authorize(s); err != nil {
+			return nil, nil, err
 		}
 		ev.What, after.activation = string(ChangedActivation), c.activation
 		if a := before.activation; a != nil {

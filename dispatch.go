@@ -289,7 +289,7 @@ func (d *dispatcher) prepareInside(route *Route, it *item, p *pass) (*attempt, r
 	v, err := e.viewConsent(d.ctx, it.owner, it.service, messageKey(it.message))
 	if err != nil {
 		d.storeFailed(err)
-		return nil, result{kind: resultBack}
+		return nil, result{kind: resultBack, after: jitter(0, time.Second, time.Second)}
 	}
 	now := e.now()
 	if toMicro(now) >= it.expires {
@@ -299,7 +299,7 @@ func (d *dispatcher) prepareInside(route *Route, it *item, p *pass) (*attempt, r
 		if errors.Is(err, store.ErrCorrupt) {
 			return nil, result{kind: resultPermanent, cause: "a stored record could not be read"}
 		}
-		return nil, result{kind: resultBack}
+		return nil, result{kind: resultBack, after: 10 * time.Second} // another key, or a newer program
 	}
 	svc, err := v.service(it.service)
 	if err != nil {
@@ -349,7 +349,11 @@ func (d *dispatcher) prepareInside(route *Route, it *item, p *pass) (*attempt, r
 func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 	e := d.e
 	end := e.observe(&ctx, Operation{Name: "deliver", Service: as[0].it.service, Channel: q.route.Name, Count: len(as)})
-	ctx, cancel := context.WithTimeout(ctx, q.route.Timeout)
+	timeout := q.route.Timeout
+	for _, a := range as { // less, if this process stood still since it looked
+		timeout = min(timeout, a.it.started+e.opts.Lease-e.opts.Margin-e.mono())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var mu sync.Mutex
 	returned := false
@@ -393,11 +397,11 @@ func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 			d.hang(q, -1)
 		}
 		for i, a := range as {
-			r := resultOf(errs[i], a)
+			r := e.resultOf(errs[i], a)
 			if first == nil && errs[i] != nil {
 				first = errors.New(r.cause)
 			}
-			if context.Cause(ctx) == errRevoked && r.kind == resultFailed { // not the channel's fault, and decided again
+			if r.kind == resultFailed && (context.Cause(ctx) == errRevoked || d.ctx.Err() != nil) { // not the channel's fault
 				r = result{kind: resultBack}
 			}
 			switch {
@@ -470,23 +474,23 @@ func (d *dispatcher) sweep() {
 // startable reports whether a delivery can end, with the margin, before its lease does.
 func (d *dispatcher) startable(r *Route, it *item) bool {
 	left := it.started + d.e.opts.Lease - d.e.mono()
-	return left >= r.Timeout+d.e.opts.Margin
+	return left >= r.Timeout+d.e.opts.Margin && toMicro(d.e.now()) < it.lease.Until
 }
 
-// resultOf reads what a channel answered. Its error is code of the channel, too.
-func resultOf(err error, a *attempt) (r result) {
-	defer func() {
-		if recover() != nil {
-			r = result{kind: resultFailed, cause: "an error that cannot be printed"}
-		}
-	}()
+// resultOf reads what a channel answered. Its error is code of the channel, too, and so is Options.Backoff of the host: what panics
+// there is a failure of this delivery.
+func (e *Engine) resultOf(err error, a *attempt) (r result) {
 	if err == nil {
 		return result{kind: resultDelivered}
 	}
-	r = result{kind: resultFailed, cause: cause(err, a)}
+	r = result{kind: resultFailed, cause: "an error that cannot be printed", after: time.Minute}
+	defer func() {
+		if recover() != nil {
+			e.log().Error("a channel's error, or Options.Backoff, panicked", "channel", a.what.Channel)
+		}
+	}()
 	var m *markedError
 	if errors.As(err, &m) {
-		r.after = m.after
 		switch m.verdict {
 		case verdictPermanent:
 			r.kind = resultPermanent
@@ -494,18 +498,28 @@ func resultOf(err error, a *attempt) (r result) {
 			r.kind = resultGone
 		}
 	}
+	r.cause = cause(err.Error(), a)
+	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
+	if m != nil {
+		r.after = max(r.after, m.after)
+	}
 	return r
 }
 
+const (
+	maxError = 16 << 10 // bytes of a channel's error that are looked through; a longer one is not kept
+	maxCause = 200      // bytes of it that are kept
+	overlap  = 16       // bytes in a row that a cause may share with the message's text
+)
+
 // cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token,
 // however the channel wrote them, and short.
-func cause(err error, a *attempt) string {
-	s := strings.ToValidUTF8(err.Error(), "?")
-	if len(s) > 4096 {
-		s = s[:4096]
+func cause(s string, a *attempt) string {
+	if len(s) > maxError {
+		return "an error too long to keep"
 	}
-	s = personal.ReplaceAllString(s, "***")
-	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Markdown, a.delivery.Subject} {
+	s = personal.ReplaceAllString(strings.ToValidUTF8(s, "?"), "***")
+	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Subject} {
 		if secret == "" {
 			continue
 		}
@@ -513,8 +527,13 @@ func cause(err error, a *attempt) string {
 			s = replaceFold(s, written)
 		}
 	}
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "")
+	if len(s) > maxCause {
+		s = strings.ToValidUTF8(s[:maxCause], "")
+	}
+	for i := 0; i+overlap <= len(s); i += overlap / 2 { // a piece of the text, quoted
+		if piece := s[i : i+overlap]; strings.Contains(a.delivery.Markdown, piece) || strings.Contains(a.delivery.Subject, piece) {
+			return strings.ToValidUTF8(s[:i], "") + "***"
+		}
 	}
 	return s
 }
@@ -522,9 +541,31 @@ func cause(err error, a *attempt) string {
 // personal is what looks like an e-mail address, also escaped, or a fiscal code.
 var personal = regexp.MustCompile(`(?i)[^\s<>"'(),:;]+(?:@|%40)[^\s<>"'(),:;]+|[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]`)
 
-// replaceFold replaces what is equal to secret but for the case of letters.
+// replaceFold replaces what is equal to secret but for the case of ASCII letters.
 func replaceFold(s, secret string) string {
-	return regexp.MustCompile("(?i)"+regexp.QuoteMeta(secret)).ReplaceAllLiteralString(s, "***")
+	if len(secret) > len(s) {
+		return s
+	}
+	lower := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if 'A' <= r && r <= 'Z' {
+				return r + 'a' - 'A'
+			}
+			return r
+		}, strings.ToValidUTF8(s, "?"))
+	}
+	in, want := lower(s), lower(secret)
+	var b strings.Builder
+	for {
+		i := strings.Index(in, want)
+		if i < 0 || want == "" {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:i])
+		b.WriteString("***")
+		s, in = s[i+len(want):], in[i+len(want):]
+	}
 }
 
 func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
@@ -533,23 +574,39 @@ func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
 	q.average += (took - q.average) / 8
 }
 
-// record commits what became of an item, without waiting for it.
+// record commits what became of an item, without waiting for it. A store that is away for a moment must not make a delivery that
+// was made look as if it was not: it is tried again for as long as the lease stands.
 func (d *dispatcher) record(q *channelQueue, it *item, r result) {
-	d.e.writer.start(d.e.outcomeOp(it, r), func(err error) {
-		if err != nil {
-			d.storeFailed(err)
-		}
-		d.e.held.add(it.lease.Number, -1)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		q.pending--
-		d.pending--
-		if r.kind == resultFailed || r.kind == resultBack || q.full && q.pending < q.room()/2 {
-			q.full = false
-			d.look()
-		}
-		d.checkIdle()
-	})
+	try := 0
+	var commit func()
+	commit = func() {
+		d.e.writer.start(d.e.outcomeOp(it, r), func(err error) {
+			if err != nil && !fatal(err) && !errors.Is(err, store.ErrCorrupt) && d.e.mono() < it.started+d.e.opts.Lease {
+				try++
+				time.AfterFunc(jitter(try, 5*time.Millisecond, time.Second), commit)
+				return
+			}
+			if err != nil {
+				d.storeFailed(err)
+				d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
+			}
+			d.recorded(q, it, r)
+		})
+	}
+	commit()
+}
+
+func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
+	d.e.held.add(it.lease.Number, -1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q.pending--
+	d.pending--
+	if r.kind == resultFailed || r.kind == resultBack || q.full && q.pending < max(1, q.room()/2) {
+		q.full = false
+		d.look()
+	}
+	d.checkIdle()
 }
 
 // look asks for a look at due work soon. It is called with d.mu held.
@@ -598,6 +655,11 @@ func (d *dispatcher) storeFailed(err error) {
 		d.failure = err
 		d.look()
 	}
+}
+
+// refusal reports whether a change was not made, or not surely, because the store did not take it.
+func refusal(err error) bool {
+	return fatal(err) || errors.Is(err, store.ErrAborted) || errors.Is(err, ErrUnknown)
 }
 
 func fatal(err error) bool {
@@ -658,10 +720,11 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 		}
 	}
 	moved := map[store.Lane]int{}
+	var refused error
 	for i, err := range d.e.writer.do(ctx, ops...) {
 		if err != nil {
-			if fatal(err) {
-				return taken, false, err
+			if refusal(err) {
+				refused = err
 			}
 			continue // busy, or unreadable for now: it stays due
 		}
@@ -670,7 +733,7 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 			moved[claims[i].seen.Lane]++
 		}
 	}
-	return taken, d.advance(lanes, moved), nil
+	return taken, d.advance(lanes, moved), refused
 }
 
 // read is a page of each of some lanes, from where advance left off.

@@ -240,7 +240,7 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		State: Live, Category: Special, Basis: PublicTask, Secure: true, MaxPayment: 500_00,
 		Trial: []string{string(goldenPerson)}, Prefixes: []string{"192.0.2.0/24"},
 		Texts: []string{"descrizione", "privacy", "web", "e-mail", "tel", "PEC", "aiuto", "altro"},
-		Keys:  [][]byte{keyHash(goldenKey), keyHash("another key of this service")}, At: at,
+		Keys:  [][]byte{keyHash(goldenKey), keyHash("another key of this service")}, At: at, LoweredAt: at - 1,
 	})
 	add("service.trial", svc, nil, store.Record{Key: keyService},
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), At: at})

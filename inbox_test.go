@@ -337,11 +337,11 @@ func TestSandbox(t *testing.T) {
 		w := newTown(t)
 		s := w.put()
 		c := w.enrol(fiscalcode.Sandbox, appio.Auto)
-		for range 30 {
-			fill(w, s, 100)
+		for range 25 {
+			fill(w, s, 60)
 			w.advance(5 * time.Second)
 			w.flush()
 		}
-		require.LessOrEqual(t, len(collect(t, c.Inbox(nil))), 1500)
+		require.LessOrEqual(t, len(collect(t, c.Inbox(nil))), 1200)
 	})
 }

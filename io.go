@@ -369,7 +369,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (d *dispatcher) run(ctx context.Context) error {
 	e := d.e
 	recovered := !e.exclusive
-	failures := 0
+	failures, stuck := 0, 0
 	for ctx.Err() == nil {
 		more, err := false, error(nil)
 		if !recovered {
@@ -408,9 +408,13 @@ func (d *dispatcher) run(ctx context.Context) error {
 		wait := pollEvery
 		switch {
 		case taken > 0 || cleaned:
+			stuck = 0
 			continue
-		case more:
-			wait = backAfter
+		case more: // behind what cannot be taken now
+			stuck = min(stuck+1, 10)
+			wait = min(backAfter<<stuck, pollEvery)
+		default:
+			stuck = 0
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -552,6 +556,24 @@ func (e *Engine) Close() error {
 
 // Parked lists deliveries that gave up, oldest first, forwards only: a Prev cursor is ErrInvalid.
 func (e *Engine) Parked() List[ParkedDelivery] { return newList(e, "parked", e.listParked) }
+
+// Compact rewrites the store without the space, and the bytes, of what was deleted: to be done now and then where people are
+// erased. A store that cannot is ErrUnsupported.
+func (e *Engine) Compact(ctx context.Context) error {
+	if err := e.ready(ctx); err != nil {
+		return err
+	}
+	for s := e.store; ; {
+		if c, ok := s.(interface{ Compact(context.Context) error }); ok {
+			return c.Compact(ctx)
+		}
+		w, ok := s.(interface{ Unwrap() store.Store })
+		if !ok {
+			return ErrUnsupported
+		}
+		s = w.Unwrap()
+	}
+}
 
 // Backup writes a copy of the store to w while the engine works. Of a bbolt file it is a bbolt file; the engine keys are not in it.
 func (e *Engine) Backup(ctx context.Context, w io.Writer) error {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/appio-go/appio/store"
 )
@@ -37,6 +38,7 @@ type fileKeys struct {
 
 	mu   sync.Mutex
 	keys *keyMap
+	read time.Time
 }
 
 func (f *fileKeys) load() (*keyMap, error) {
@@ -45,6 +47,7 @@ func (f *fileKeys) load() (*keyMap, error) {
 	if f.keys != nil {
 		return f.keys, nil
 	}
+	f.read = time.Now()
 	text, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !f.make {
@@ -71,12 +74,41 @@ func (f *fileKeys) Current() (uint32, []byte, error) {
 	return k.Current()
 }
 
+// Key looks into the file again, at most once a second, for a key that another process has added.
 func (f *fileKeys) Key(id uint32) ([]byte, error) {
 	k, err := f.load()
 	if err != nil {
 		return nil, err
 	}
-	return k.Key(id)
+	key, err := k.Key(id)
+	if err != nil {
+		key, err = f.again().Key(id)
+	}
+	return key, err
+}
+
+// again reads the file anew. A file that is gone, or is just being written, changes nothing, and no key that was known is
+// forgotten: records are sealed with it.
+func (f *fileKeys) again() *keyMap {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.read) <= time.Second {
+		return f.keys
+	}
+	f.read = time.Now()
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return f.keys
+	}
+	k, err := parseKeyFile(text)
+	if err != nil {
+		return f.keys
+	}
+	for id, key := range f.keys.keys {
+		k.keys[id], k.current = key, max(k.current, id)
+	}
+	f.keys = k
+	return k
 }
 
 // makeKeyFile writes a file with one new key and makes sure that it is on disk before anything is sealed with it. Where

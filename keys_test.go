@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -174,6 +175,41 @@ func TestFileKeys(t *testing.T) {
 	t.Run("a missing folder is an error", func(t *testing.T) {
 		_, _, err := FileKeys(filepath.Join(t.TempDir(), "none", "engine.key")).Current()
 		require.Error(t, err)
+	})
+	t.Run("a key that is added later is found", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "engine.key")
+		require.NoError(t, os.WriteFile(path, []byte(keyLine(1, 1)), 0o600))
+		keys := &fileKeys{path: path, make: true}
+		_, err := keys.Key(2)
+		require.ErrorIs(t, err, store.ErrKey)
+		require.NoError(t, os.WriteFile(path, []byte(keyLine(2, 2)+keyLine(1, 9)), 0o600))
+		_, err = keys.Key(2)
+		require.ErrorIs(t, err, store.ErrKey, "it is not read for each record")
+		keys.read = time.Time{}
+		key, err := keys.Key(2)
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat([]byte{2}, keySize), key)
+		id, _, err := keys.Current()
+		require.NoError(t, err)
+		require.EqualValues(t, 2, id)
+		key, err = keys.Key(1)
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat([]byte{1}, keySize), key, "a key that was known stays as it was")
+
+		for _, spoil := range []func() error{
+			func() error { return os.WriteFile(path, []byte("1 ab"), 0o600) },
+			func() error { return os.Remove(path) },
+		} {
+			require.NoError(t, spoil())
+			keys.read = time.Time{}
+			_, err = keys.Key(3)
+			require.ErrorIs(t, err, store.ErrKey)
+			_, key, err = keys.Current()
+			require.NoError(t, err, "what is known goes on to be used")
+			require.Equal(t, bytes.Repeat([]byte{2}, keySize), key)
+		}
+		_, err = os.Stat(path)
+		require.ErrorIs(t, err, os.ErrNotExist, "none is made in its place")
 	})
 	t.Run("two random ones differ", func(t *testing.T) {
 		_, a, err := RandomKeys().Current()

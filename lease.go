@@ -12,8 +12,8 @@ import (
 // Open work is claimed before it is done: a lease names the engine that holds it, with a number that no other claim has, and
 // its end. An outcome counts only if its lease still stands. A delivery starts only if it can end, with a margin, before the
 // lease does, by the holder's own monotonic clock counted from before the claim; another process takes work over only
-// Options.MaxSkew after the end. So two engines never send at once, however their clocks differ within MaxSkew and however
-// long one of them stands still.
+// Options.MaxSkew after the end. So two engines do not send at once, however their clocks differ within MaxSkew and however long
+// one of them stands still before its last look at the clock, which is the last thing before the channel is called.
 
 // newLease is a lease of this engine from now on.
 func (e *Engine) newLease(now time.Time) *leaseRecord {
@@ -265,7 +265,7 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, _, _ := e.permitted(cs, before, r.Owner, en.Channel, en.Address, w.Secure, now)
 				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
-				return is < was || e.recent(fromMicro(before.At))
+				return is < was || is < Full && e.recent(fromMicro(before.LoweredAt))
 			})
 		}
 		if len(recs) < q.Limit {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -29,8 +30,7 @@ func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found
 		var parked parkedRecord
 		err := e.codec.of(r.Owner).open(r, &parked)
 		if errors.Is(err, store.ErrCorrupt) {
-			f.resume = key // Replay puts it aside; the others are still worth seeing
-			continue
+			continue // Replay puts it aside; the others are still worth seeing
 		}
 		if err != nil {
 			return f, err
@@ -41,8 +41,8 @@ func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found
 			Cause: en.Cause, At: fromMicro(parked.At),
 		}, key)
 	}
-	if len(recs) < limit {
-		f.resume = ""
+	if len(recs) == limit {
+		f.resume = formatPosition(&recs[limit-1])
 	}
 	return f, nil
 }
@@ -79,7 +79,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	for _, id := range ids {
 		missing[id] = true
 	}
-	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: 256}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: e.now(), Limit: 256} // not what is parked again meanwhile
 	for {
 		recs, err := e.store.Due(ctx, q)
 		if err != nil {
@@ -87,7 +87,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 		}
 		var ops []*op
 		for i := range recs {
-			id := DeliveryID(recs[i].Key[len(prefixParked):])
+			id := DeliveryID(strings.TrimPrefix(string(recs[i].Key), prefixParked))
 			if len(ids) == 0 || missing[id] {
 				delete(missing, id)
 				ops = append(ops, e.replayOp(recs[i]))
@@ -124,8 +124,8 @@ func (e *Engine) replayOp(rec store.Record) *op {
 	}
 	o.apply = func(tx *draft) error {
 		now := tx.get(rec.Key)
-		if now == nil {
-			return nil
+		if now == nil || !strings.HasPrefix(string(rec.Key), prefixParked) {
+			return nil // no parked delivery: who reads it learns that it is damaged
 		}
 		var p parkedRecord
 		if err := tx.open(now, &p); errors.Is(err, store.ErrCorrupt) {

@@ -169,6 +169,7 @@ type serviceRecord struct {
 	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
 	At           int64        `msgpack:"t"`
+	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {

@@ -451,7 +451,7 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 		since = s.e.now()
 	}
 	err = s.e.changeConsent(ctx, s.e.codec.citizen(to), consentChange{
-		by: ByService, service: s.id, activation: &activationRecord{s.id, a, toMicro(micro(since))},
+		by: ByService, sender: s, service: s.id, activation: &activationRecord{s.id, a, toMicro(micro(since))},
 	})
 	if errors.Is(err, ErrErasing) { // which is none of the service's business; the erasure would remove the activation
 		return nil

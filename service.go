@@ -173,7 +173,8 @@ func (e *Engine) Organization(ctx context.Context, code fiscalcode.Organization)
 }
 
 // PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What it takes
-// away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError].
+// away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the
+// same store may still accept, though not deliver, a message that it had begun to decide.
 func (e *Engine) PutService(ctx context.Context, s Service) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -213,18 +214,24 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 			if after, err = change(before); err != nil {
 				return err
 			}
+			if before != nil {
+				after.LoweredAt = before.LoweredAt
+				if !before.permissive(after) || !before.sameKeys(after) {
+					after.LoweredAt = toMicro(e.now())
+				}
+			}
 			return tx.putSealed(store.Record{Key: keyService}, after)
 		},
 	}
 	foreign := func(ctx context.Context) (*foreignWork, error) {
-		if before == nil || before.permissive(after) && !e.recent(fromMicro(before.At)) {
+		if before == nil || before.permissive(after) && !e.recent(fromMicro(before.LoweredAt)) {
 			return nil, nil
 		}
 		return e.foreignOfService(ctx, before)
 	}
 	refused := func(ctx context.Context, s sending) (bool, error) {
 		if s.ID == "" { // messages being accepted: awaited where they might be refused now
-			return before != nil && !(before.permissive(after) && before.sameKeys(after)), nil
+			return before != nil && e.recent(fromMicro(after.LoweredAt)), nil
 		}
 		return e.refusedNow(ctx, s)
 	}
@@ -333,7 +340,7 @@ func (e *Engine) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string, e
 }
 
 // PutKey sets a key made elsewhere, of 16 to 200 bytes that nobody can guess; it is kept hashed. The key that the slot had
-// before ends at once. A key of another service, or of the other slot, is ErrConflict.
+// before ends at once, but for what another process has begun to decide. A key of another service, or of the other slot, is ErrConflict.
 func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string) error {
 	if k != Primary && k != Secondary {
 		return invalid("KeySlot", "Primary or Secondary")

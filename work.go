@@ -55,7 +55,7 @@ const (
 type result struct {
 	kind  resultKind
 	cause string
-	after time.Duration // at least, before the next attempt
+	after time.Duration // before the next attempt
 }
 
 // outcomeOp records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
@@ -63,7 +63,7 @@ type result struct {
 func (e *Engine) outcomeOp(it *item, r result) *op {
 	return &op{
 		owner: it.owner,
-		keys:  []store.Key{leasedKey(it.message), outcomeKey(it.message)},
+		keys:  []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
 		apply: func(tx *draft) error {
 			w := &workRecord{}
 			found, err := tx.read(leasedKey(it.message), w)
@@ -78,6 +78,9 @@ func (e *Engine) outcomeOp(it *item, r result) *op {
 			if i < 0 {
 				if r.kind != resultDelivered {
 					return nil
+				}
+				if known, err := tx.delivered(it.message, it.entry.ID, it.entry.Attempts+1); err != nil || known {
+					return err
 				}
 				return tx.putOutcomes(it.message, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
 					toMicro(now), it.entry.Attempts + 1, "", true}})
@@ -112,10 +115,10 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	case resultGone:
 		over(OutcomeGone, en.Attempts+1)
 	case resultBack:
-		en.Next = toMicro(now.Add(backAfter))
+		en.Next = toMicro(now.Add(max(backAfter, r.after)))
 	case resultFailed:
 		en.Attempts++
-		next := now.Add(max(e.opts.Backoff(en.Attempts), r.after, time.Millisecond))
+		next := now.Add(max(r.after, time.Millisecond))
 		switch {
 		case en.Attempts >= e.opts.MaxAttempts:
 			return e.park(tx, id, w, i, now)
@@ -178,10 +181,31 @@ func (d *draft) putWork(id MessageID, w *workRecord, from store.Key) error {
 	return nil
 }
 
+// delivered reports whether an attempt is known to have delivered.
+func (d *draft) delivered(id MessageID, delivery DeliveryID, attempt int) (bool, error) {
+	var r outcomeRecord
+	if _, err := d.read(outcomeKey(id), &r); err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return false, err
+	}
+	for _, k := range []store.Key{leasedKey(id), waitingKey(id)} {
+		var w workRecord
+		if _, err := d.read(k, &w); err != nil && !errors.Is(err, store.ErrCorrupt) {
+			return false, err
+		}
+		r.Items = append(r.Items, w.Done...)
+	}
+	return slices.ContainsFunc(r.Items, func(o outcomeItem) bool {
+		return o.ID == delivery && o.Result == OutcomeDelivered && o.Attempts == attempt
+	}), nil
+}
+
 // putOutcomes adds to what is known of a message's deliveries.
 func (d *draft) putOutcomes(id MessageID, service ServiceID, items []outcomeItem) error {
 	r := outcomeRecord{Service: service}
-	if _, err := d.read(outcomeKey(id), &r); err != nil {
+	if _, err := d.read(outcomeKey(id), &r); errors.Is(err, store.ErrCorrupt) { // what is known now counts more
+		d.quarantine(d.get(outcomeKey(id)))
+		r = outcomeRecord{Service: service}
+	} else if err != nil {
 		return err
 	}
 	r.Items = append(r.Items, items...)
@@ -211,6 +235,9 @@ func (c *claim) apply(tx *draft) error {
 	rec := tx.get(c.seen.Key)
 	if rec == nil || !rec.Due.Equal(c.seen.Due) {
 		return nil // somebody else was faster
+	}
+	if !strings.HasPrefix(string(rec.Key), prefixWaiting) && !strings.HasPrefix(string(rec.Key), prefixLeased) {
+		return nil // no work: who reads it learns that it is damaged
 	}
 	e, id := c.e, messageIDOf(rec.Key)
 	w := &workRecord{}
@@ -285,8 +312,13 @@ func (c *claim) unreadable(tx *draft, rec *store.Record, err error) error {
 	return nil
 }
 
+// quarantine moves a record, bytes unchanged, to where the operator finds it.
 func (d *draft) quarantine(rec *store.Record) {
-	d.put(store.Record{Owner: d.owner, Key: quarantineKey(rec), Lane: laneQuarantined, Due: rec.Due, Value: rec.Value})
+	due := rec.Due
+	if due.IsZero() {
+		due = time.UnixMicro(1).UTC()
+	}
+	d.put(store.Record{Owner: d.owner, Key: quarantineKey(rec), Lane: laneQuarantined, Due: due, Value: rec.Value})
 	d.del(rec.Key)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,13 +72,14 @@ type waiter struct {
 	mu   sync.Mutex
 	left int
 	errs []error
+	over []bool
 	done chan struct{}
 }
 
 func (w *waiter) finish(i int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.errs[i] = err
+	w.errs[i], w.over[i] = err, true
 	if w.left--; w.left == 0 {
 		close(w.done)
 	}
@@ -107,7 +109,7 @@ func newWriter(e *Engine) *writer {
 // do runs the operations and waits for all: errs[i] is of ops[i]. Operations that were not taken when ctx ends are not done;
 // one that was is ErrUnknown, if it does not end at once.
 func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
-	wait := &waiter{left: len(ops), errs: make([]error, len(ops)), done: make(chan struct{})}
+	wait := &waiter{left: len(ops), errs: make([]error, len(ops)), over: make([]bool, len(ops)), done: make(chan struct{})}
 	for i, o := range ops {
 		o.finish = func(err error) { wait.finish(i, err) }
 	}
@@ -152,8 +154,8 @@ func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
 	wait.mu.Lock()
 	defer wait.mu.Unlock()
 	errs = append(errs, wait.errs...)
-	for i, o := range ops {
-		if wait.left > 0 && errs[i] == nil && !o.dead {
+	for i := range ops {
+		if !wait.over[i] {
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 		}
 	}
@@ -444,18 +446,18 @@ func (w *writer) view(ctx context.Context, groups []*group) ([]*draft, error) {
 // an operation that failed half-way: then nothing of the group may be written.
 func (w *writer) apply(g *group) error {
 	var kept []*op
+	// Operations that may have been committed were in one change: it is there whole if one of their own records is.
+	landed := slices.ContainsFunc(g.ops, func(o *op) bool { return o.maybe && g.draft.has(o.own) })
 	for i, o := range g.ops {
 		if i > 0 && (g.draft.size > ownerBytes || g.draft.count()+max(o.most, 16) > store.MaxRecords) {
 			w.putBack(g, g.ops[i:], 0, true)
 			break
 		}
-		if o.maybe {
-			o.maybe = false
-			if g.draft.has(o.own) {
-				w.finishOp(o, nil)
-				continue
-			}
+		if o.maybe && landed {
+			w.finishOp(o, nil)
+			continue
 		}
+		o.maybe = false
 		g.draft.first, o.own = nil, store.Record{}
 		o.answer = o.apply(g.draft)
 		switch first := g.draft.first; {
@@ -638,7 +640,8 @@ type draft struct {
 }
 
 type draftEntry struct {
-	record  store.Record // Value nil: it does not exist
+	record  store.Record
+	exists  bool // also with an empty value, which is damage
 	touched bool
 }
 
@@ -664,7 +667,7 @@ func (d *draft) load(r *store.Read, s *store.Snapshot) {
 	n := 0
 	for _, k := range r.Keys {
 		if n < len(s.Records) && s.Records[n].Key == k {
-			d.entries[k].record = s.Records[n]
+			d.entries[k].record, d.entries[k].exists = s.Records[n], true
 			n++
 		}
 	}
@@ -674,7 +677,7 @@ func (d *draft) load(r *store.Read, s *store.Snapshot) {
 // get is a record as the draft has it now; nil: there is none. Its key must be one that the operation asked for.
 func (d *draft) get(k store.Key) *store.Record {
 	e := d.entries[k]
-	if e == nil || e.record.Value == nil {
+	if e == nil || !e.exists {
 		return nil
 	}
 	return &e.record
@@ -706,7 +709,7 @@ func (d *draft) put(r store.Record) {
 		d.entries[r.Key] = e
 	}
 	d.touch(e)
-	e.record = r
+	e.record, e.exists = r, true
 	d.size += len(r.Key) + len(r.Value)
 	if d.first == nil {
 		d.first = &r
@@ -724,7 +727,7 @@ func (d *draft) del(k store.Key) {
 		d.entries[k] = e
 	}
 	d.touch(e)
-	e.record = store.Record{Key: k}
+	e.record, e.exists = store.Record{Key: k}, false
 	d.size += len(k)
 	if d.first == nil {
 		d.first = &store.Record{Key: k}
@@ -746,7 +749,7 @@ func (d *draft) change() store.Change {
 	for k, e := range d.entries {
 		switch {
 		case !e.touched:
-		case e.record.Value != nil:
+		case e.exists:
 			c.Put = append(c.Put, e.record)
 		default:
 			c.Delete = append(c.Delete, k)

@@ -1,0 +1,142 @@
+package appio_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
+)
+
+func TestContactRate(t *testing.T) {
+	t.Parallel()
+	// setup is an engine whose clock stands still but for advance.
+	setup := func(t *testing.T, rate float64) (w *town, clock *atomic.Int64) {
+		clock = &atomic.Int64{}
+		clock.Store(time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC).UnixMicro())
+		w = newTown(t, func(o *appio.Options) {
+			o.ContactRate = rate
+			o.Now = func() time.Time { return time.UnixMicro(clock.Load()) }
+		})
+		return w, clock
+	}
+	// ask asks until it is limited, n times at the most.
+	ask := func(t *testing.T, s *appio.Sender, n int) (answered int) {
+		t.Helper()
+		for range n {
+			_, err := s.CanContact(t.Context(), giuseppe)
+			if errors.Is(err, appio.ErrLimited) {
+				return answered
+			}
+			require.NoError(t, err)
+			answered++
+		}
+		return answered
+	}
+
+	t.Run("is so many a second, ten times as many at once", func(t *testing.T) {
+		t.Parallel()
+		w, clock := setup(t, 3)
+		s := w.put()
+		require.Equal(t, 30, ask(t, s, 100))
+		require.Zero(t, ask(t, s, 1))
+		clock.Add(time.Second.Microseconds())
+		require.Equal(t, 3, ask(t, s, 100))
+		clock.Add(time.Hour.Microseconds())
+		require.Equal(t, 30, ask(t, s, 100), "a pause does not save up more")
+	})
+
+	t.Run("by default is twenty", func(t *testing.T) {
+		t.Parallel()
+		w, clock := setup(t, 0)
+		s := w.put()
+		require.Equal(t, 200, ask(t, s, 1000))
+		clock.Add(time.Second.Microseconds())
+		require.Equal(t, 20, ask(t, s, 1000))
+	})
+
+	t.Run("may be below one", func(t *testing.T) {
+		t.Parallel()
+		w, clock := setup(t, 0.1)
+		s := w.put()
+		require.Equal(t, 1, ask(t, s, 100))
+		clock.Add(9 * time.Second.Microseconds())
+		require.Zero(t, ask(t, s, 100))
+		clock.Add(2 * time.Second.Microseconds())
+		require.Equal(t, 1, ask(t, s, 100))
+	})
+
+	t.Run("is each service's own, and the same by whatever key it asks", func(t *testing.T) {
+		t.Parallel()
+		w, _ := setup(t, 1)
+		s, other := w.put(), w.put(func(s *appio.Service) { s.ID = "tari" })
+		key, err := w.NewKey(t.Context(), mensa, appio.Primary)
+		require.NoError(t, err)
+		byKey, err := w.SenderByKey(t.Context(), key, noAddr)
+		require.NoError(t, err)
+		require.Equal(t, 10, ask(t, s, 100))
+		require.Zero(t, ask(t, byKey, 1))
+		require.Equal(t, 10, ask(t, other, 100))
+	})
+
+	t.Run("counts questions about whom the service may not write to", func(t *testing.T) {
+		t.Parallel()
+		w, _ := setup(t, 1)
+		s := w.put(func(s *appio.Service) { s.State = appio.Trial })
+		for range 10 {
+			_, err := s.CanContact(t.Context(), giuseppe)
+			require.ErrorIs(t, err, appio.ErrForbidden)
+		}
+		_, err := s.CanContact(t.Context(), giuseppe)
+		require.ErrorIs(t, err, appio.ErrLimited)
+	})
+
+	t.Run("says the same of the known and the unknown when it is reached", func(t *testing.T) {
+		t.Parallel()
+		w, _ := setup(t, 1)
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		ask(t, s, 100)
+		for _, code := range []fiscalcode.Person{giuseppe, matteo} {
+			may, err := s.CanContact(t.Context(), code)
+			require.Equal(t, appio.ErrLimited, err)
+			require.False(t, may)
+		}
+		w.send(s, messageTo(giuseppe))
+	})
+
+	t.Run("a clock that steps back locks nobody out for long", func(t *testing.T) {
+		t.Parallel()
+		w, clock := setup(t, 1)
+		s := w.put()
+		require.Equal(t, 10, ask(t, s, 100))
+		clock.Add(-24 * time.Hour.Microseconds())
+		require.Zero(t, ask(t, s, 100))
+		clock.Add(5 * time.Second.Microseconds())
+		require.Equal(t, 5, ask(t, s, 100))
+	})
+
+	t.Run("holds for many who ask at once", func(t *testing.T) {
+		t.Parallel()
+		w, _ := setup(t, 2)
+		s := w.put()
+		var answered atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 20 {
+					if _, err := s.CanContact(t.Context(), giuseppe); err == nil {
+						answered.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 20, answered.Load())
+	})
+}
