@@ -513,6 +513,11 @@ func TestReadStatus(t *testing.T) {
 	require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: true, ReadStatus: true}))
 	require.Equal(t, &yes, shown())
 
+	w.put(func(s *appio.Service) { s.Category = appio.Special })
+	require.Nil(t, shown(), "nor a special service that does not serve the citizen")
+	require.NoError(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}))
+	require.Equal(t, &yes, shown())
+
 	require.NoError(t, c.Erase(ctx))
 	require.Nil(t, shown())
 	w.flush()

@@ -350,6 +350,24 @@ func TestWithdraw(t *testing.T) {
 		require.Equal(t, appio.Preference{Inbox: true, Channels: appio.Channels{appio.Push: appio.Generic}, SettingsVersion: 1}, p)
 	})
 
+	t.Run("of a special service leaves the choice that its activation stands in place of", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		special := func(s *appio.Service) { s.Category = appio.Special }
+		s := w.put(special)
+		c := w.enrol(giuseppe, appio.Auto)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}))
+		require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: false, Channels: appio.On(appio.Email, appio.Push)}))
+		require.NoError(t, w.Withdraw(ctx, token(w, s)))
+		p, err := c.Preference(ctx, mensa)
+		require.NoError(t, err)
+		require.Equal(t, appio.Preference{Inbox: true, Channels: appio.On(appio.Push), SettingsVersion: 1}, p)
+		w.put()
+		p, err = c.Preference(ctx, mensa)
+		require.NoError(t, err)
+		require.False(t, p.Inbox)
+	})
+
 	t.Run("one that this engine did not make is unauthorized", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

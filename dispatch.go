@@ -353,6 +353,14 @@ func (d *dispatcher) call(ctx context.Context, q *channelQueue, as []*attempt) {
 	for _, a := range as { // less, if this process stood still since it looked
 		timeout = min(timeout, a.it.started+e.opts.Lease-e.opts.Margin-e.mono())
 	}
+	if timeout <= 0 && planted != "no-start-check" {
+		for _, a := range as {
+			e.gates.leave(a.pass)
+			d.record(q, a.it, result{kind: resultBack})
+		}
+		end(Outcome{})
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var mu sync.Mutex
@@ -473,8 +481,10 @@ func (d *dispatcher) sweep() {
 
 // startable reports whether a delivery can end, with the margin, before its lease does.
 func (d *dispatcher) startable(r *Route, it *item) bool {
-	left := it.started + d.e.opts.Lease - d.e.mono()
-	return left >= r.Timeout+d.e.opts.Margin && toMicro(d.e.now()) < it.lease.Until
+	if toMicro(d.e.now()) >= it.lease.Until { // the clock may have stepped
+		return false
+	}
+	return it.started+d.e.opts.Lease-d.e.mono() >= r.Timeout+d.e.opts.Margin // looked at last: see lease.go
 }
 
 // resultOf reads what a channel answered. Its error is code of the channel, too, and so is Options.Backoff of the host: what panics

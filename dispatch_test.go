@@ -484,7 +484,9 @@ func TestRetry(t *testing.T) {
 		w.email.answer = func(context.Context, appio.Delivery) error { return errProvider }
 		end := w.run()
 		short := w.send(s, messageTo(giuseppe))
-		time.Sleep(3 * time.Hour)
+		time.Sleep(51 * time.Minute)
+		require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, w.outcomes(giuseppe, short, appio.Email), "it is known when the next would be too late")
+		time.Sleep(2 * time.Hour)
 		o := w.explain(giuseppe, short).Outcomes
 		require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, w.outcomes(giuseppe, short, appio.Email))
 		require.Equal(t, 3, o[1].Attempts, "at 0, 25 and 50 minutes")
@@ -1062,6 +1064,26 @@ func TestPendingIsDecidedAgain(t *testing.T) {
 		require.Equal(t, "nuova@example.it", w.email.deliveries()[0].Address.Value)
 	})
 
+	t.Run("of two addresses each is for itself", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Addresses = append(p.Addresses, appio.Address{Channel: appio.Email, Value: "due@example.it", ValidatedAt: time.Now()})
+			return nil
+		}))
+		id := w.send(s, messageTo(giuseppe))
+		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Addresses[0].Channel, p.Addresses[0].ValidatedAt = "pec", time.Now()
+			return nil
+		}))
+		w.flush()
+		require.Len(t, w.email.deliveries(), 1)
+		require.Equal(t, "due@example.it", w.email.deliveries()[0].Address.Value)
+		require.ElementsMatch(t, []appio.OutcomeResult{appio.OutcomeVoid, appio.OutcomeDelivered}, w.outcomes(giuseppe, id, appio.Email))
+	})
+
 	t.Run("also between two attempts", func(t *testing.T) {
 		t.Parallel()
 		w := newTown(t)
@@ -1196,25 +1218,22 @@ func TestRevocation(t *testing.T) {
 			return w.PutService(ctx, newService(func(s *appio.Service) { s.SecureChannels = true }))
 		},
 		"by a token": func(ctx context.Context, w *town, _ *appio.Citizen) error {
-			return w.Withdraw(ctx, w.push.deliveries()[0].Withdraw)
+			return w.Withdraw(ctx, w.email.deliveries()[0].Withdraw)
 		},
 	} {
 		inBubble(t, name+" cancels too", func(t *testing.T) {
 			w := newTown(t)
-			_, cancelled := hold(w, false)
 			s := w.put()
 			c := w.enrol(giuseppe, appio.Auto)
+			w.send(s, messageTo(giuseppe))
+			w.flush()
+			_, cancelled := hold(w, false)
 			end := w.run()
 			w.send(s, messageTo(giuseppe))
 			time.Sleep(2 * time.Second)
-			if name == "by a token" { // it is of the channel that delivered
-				held := w.email.answer
-				w.push.answer, w.email.answer = held, nil
-				w.send(s, messageTo(giuseppe))
-				synctest.Wait()
-			}
+			require.Zero(t, cancelled.Load())
 			require.NoError(t, revoke(t.Context(), w, c))
-			require.Positive(t, cancelled.Load())
+			require.EqualValues(t, 1, cancelled.Load())
 			end()
 		})
 	}
@@ -1346,6 +1365,24 @@ func TestLeases(t *testing.T) {
 		require.Zero(t, ps[0].Attempts, "attempts are spent by outcomes only")
 		require.NoError(t, w.Replay(t.Context()))
 		require.Equal(t, 2, w.flush())
+	})
+
+	inBubble(t, "a delivery that might not end before its lease is not begun", func(t *testing.T) {
+		h := newHookedStore()
+		w := newTownOn(t, h)
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.send(s, messageTo(giuseppe))
+		h.onCommit(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			h.onRead(func() error { time.Sleep(9 * time.Second); return nil }) // of 30, 20 for the delivery, 2 of margin
+			h.onCommit(nil)
+			return next(ctx, changes)
+		})
+		require.Zero(t, w.flush())
+		require.Empty(t, w.email.deliveries())
+		h.onRead(func() error { time.Sleep(time.Second); return nil })
+		require.Equal(t, 2, w.flush(), "it goes back, and is begun under a new one")
+		require.Equal(t, 1, w.email.deliveries()[0].Attempt)
 	})
 
 	inBubble(t, "of two engines on a store each delivery is of one", func(t *testing.T) {

@@ -41,12 +41,8 @@ func (l *leaky) open(owner store.Owner, r *store.Record) ([]byte, error) {
 type strict struct{ sealer }
 
 func (s *strict) open(owner store.Owner, r *store.Record) ([]byte, error) {
-	h, err := readHeader(r.Value)
-	if err != nil {
+	if _, err := readHeader(r.Value); err != nil {
 		return nil, err
-	}
-	if h.flags != s.flags || h.id != s.id {
-		return nil, errTag
 	}
 	return s.sealer.open(owner, r)
 }

@@ -72,7 +72,7 @@ func mayWriteGolden(path string) bool {
 	return *goldenForce || errors.Is(err, os.ErrNotExist)
 }
 
-func readGolden(t *testing.T, name string, into any) {
+func readGolden(t testing.TB, name string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goldenDir, filepath.FromSlash(name)))
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func goldenCodec(t *testing.T) *codec {
 	return c
 }
 
-func goldenRing(t *testing.T) (*keyMap, goldenSecrets) {
+func goldenRing(t testing.TB) (*keyMap, goldenSecrets) {
 	t.Helper()
 	var s goldenSecrets
 	readGolden(t, "keys.json", &s)
@@ -136,7 +136,7 @@ func goldenRing(t *testing.T) (*keyMap, goldenSecrets) {
 	return ring, s
 }
 
-func unhex(t *testing.T, s string) []byte {
+func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(s)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func newStoredRecord(r *store.Record) storedRecord {
 	return storedRecord{string(r.Owner), quoted[1 : len(quoted)-1], r.Lane, r.Due, hex.EncodeToString(r.Value)}
 }
 
-func (s *storedRecord) record(t *testing.T) store.Record {
+func (s *storedRecord) record(t testing.TB) store.Record {
 	t.Helper()
 	key, err := strconv.Unquote(`"` + s.Key + `"`)
 	require.NoError(t, err)
@@ -988,6 +988,19 @@ func (w *world) ask(t *testing.T) (got goldenAnswers) {
 	return got
 }
 
+func readWorld(t testing.TB) *world {
+	t.Helper()
+	ring, _ := goldenRing(t)
+	w := &world{ring: ring}
+	readGolden(t, "store/world.json", w)
+	var rs []storedRecord
+	readGolden(t, "store/records.json", &rs)
+	for i := range rs {
+		w.dump = append(w.dump, rs[i].record(t))
+	}
+	return w
+}
+
 func TestGoldenStore(t *testing.T) {
 	goldenCodec(t) // writes the keys
 	ring, _ := goldenRing(t)
@@ -1005,13 +1018,7 @@ func TestGoldenStore(t *testing.T) {
 		writeGolden(t, "store/world.json", func() any { return w })
 		writeGolden(t, "store/answers.json", func() any { return w.ask(t) })
 	}
-	w := &world{ring: ring}
-	readGolden(t, "store/world.json", w)
-	var rs []storedRecord
-	readGolden(t, "store/records.json", &rs)
-	for i := range rs {
-		w.dump = append(w.dump, rs[i].record(t))
-	}
+	w := readWorld(t)
 	var want goldenAnswers
 	readGolden(t, "store/answers.json", &want)
 	got := w.ask(t)

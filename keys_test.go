@@ -62,6 +62,7 @@ func TestParseKeyFile(t *testing.T) {
 		"blank":               " \n\n",
 		"no number":           secret + "\n",
 		"number 0":            "0 " + secret,
+		"number 0 beside 1":   "0 " + secret + "\n" + keyLine(1, 0xac),
 		"negative":            "-1 " + secret,
 		"with a sign":         "+1 " + secret,
 		"too large":           "4294967296 " + secret,

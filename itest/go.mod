@@ -1,0 +1,21 @@
+module github.com/appio-go/appio/itest
+
+go 1.26.0
+
+replace github.com/appio-go/appio => ../
+
+require (
+	github.com/anishathalye/porcupine v1.3.1
+	github.com/appio-go/appio v0.0.0-00010101000000-000000000000
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/vmihailenco/msgpack/v5 v5.4.1 // indirect
+	github.com/vmihailenco/tagparser/v2 v2.0.0 // indirect
+	go.etcd.io/bbolt v1.5.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.45.0 // indirect
+)

@@ -1,0 +1,77 @@
+// Package form says in which form a long test runs. The short one, of `go test -short`, is for whoever edits; the normal one
+// takes some seconds; where ITEST_SECONDS is set the tests share that much time between them.
+package form
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/pprof"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Time is how long a test may go on: its share of ITEST_SECONDS where that is set, the normal time where it is not, the short
+// one with -short.
+func Time(t testing.TB, share float64, normal, short time.Duration) time.Duration {
+	t.Helper()
+	if testing.Short() {
+		return short
+	}
+	return max(normal, Given(t, share))
+}
+
+// Given is a share of ITEST_SECONDS; 0 where it is not set.
+func Given(t testing.TB, share float64) time.Duration {
+	t.Helper()
+	text := os.Getenv("ITEST_SECONDS")
+	if text == "" || testing.Short() {
+		return 0
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatalf("ITEST_SECONDS: %v", err)
+	}
+	return time.Duration(share * seconds * float64(time.Second))
+}
+
+// Number is a whole number from the environment, or another one where it is not set.
+func Number(t testing.TB, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// Seed is where a test's random choices come from: ITEST_SEED, or a new one. It is logged. What goroutines do at the same
+// moment is not repeated by it, what each of them tries is.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("ITEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("ITEST_SEED: %v", err)
+		}
+	}
+	t.Logf("ITEST_SEED=%d", seed)
+	return seed
+}
+
+// Watch ends the process, with what each goroutine is at, if the test is not over in time: it hangs.
+func Watch(t testing.TB, most time.Duration) {
+	t.Helper()
+	name := t.Name()
+	timer := time.AfterFunc(most, func() {
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		panic(fmt.Sprintf("%s hangs: it was to be over in %v", name, most))
+	})
+	t.Cleanup(func() { timer.Stop() })
+}

@@ -1,0 +1,354 @@
+package appio_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// A crowd is citizens who change their minds about one service while it writes to them, on one or two engines, and what
+// happened to each. The long form of this test, with a model and engines that stand still, is in itest/revocation.
+type crowd struct {
+	engines []*appio.Engine
+	people  []*changeable
+	at      atomic.Int64 // the one order of all that was seen
+	calls   atomic.Uint64
+}
+
+// A changeable is one citizen of a crowd.
+type changeable struct {
+	code   fiscalcode.Person
+	mu     sync.Mutex
+	minds  []*mindChange
+	visits []*visit
+}
+
+// A mindChange is one call of SetPreference.
+type mindChange struct {
+	allow      bool
+	begin, end int64
+	named      []appio.DeliveryID // by its InFlightError
+	from       *visit             // it was made from inside this one
+}
+
+// A visit is one call of a channel; its end is after everything else while it lasts.
+type visit struct {
+	id         appio.DeliveryID
+	begin, end int64
+}
+
+// wrong reports what must not be: a visit that begins after a refusal returned, or lasts when one returns, with no choice since
+// then that allows it, if the refusal did not name it and was not made from inside it.
+func (c *changeable) wrong() (found []string) {
+	for _, v := range c.visits {
+		for _, no := range c.minds {
+			if no.allow || no.end > v.end || no.from == v || slices.Contains(no.named, v.id) {
+				continue
+			}
+			seen := max(v.begin, no.end)
+			allowed := slices.ContainsFunc(c.minds, func(yes *mindChange) bool {
+				return yes.allow && yes.end > no.begin && yes.begin < seen
+			})
+			if !allowed {
+				found = append(found, fmt.Sprintf("delivery %.8s from %d to %d, refused from %d to %d", v.id, v.begin, v.end, no.begin, no.end))
+			}
+		}
+	}
+	return found
+}
+
+const notYet = int64(1) << 62
+
+func newCrowd(t *testing.T, engines, people int) *crowd {
+	c := &crowd{}
+	s, keys := memstore.New(), appio.RandomKeys()
+	for i := range people {
+		c.people = append(c.people, &changeable{code: fiscalcode.Person(fmt.Sprintf("RSSMRA85M10H%03dS", i))})
+	}
+	for i := range engines {
+		o := &appio.Options{
+			Keys: keys, Lease: 2 * time.Second, DeliverTimeout: time.Second, Margin: 200 * time.Millisecond,
+			MaxSkew: 600 * time.Millisecond, RevokeWait: 50 * time.Millisecond,
+			Now:     func() time.Time { return time.Now().Add(time.Duration(i) * 500 * time.Millisecond) },
+			Backoff: func(int) time.Duration { return time.Millisecond },
+		}
+		for _, name := range []string{"fast", "inside", "deaf"} {
+			o.Channels = append(o.Channels, appio.Route{Name: name, Default: appio.Full, ByCode: true, Channel: c.channel(i, name)})
+		}
+		e, err := appio.New(s, o)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+		c.engines = append(c.engines, e)
+	}
+	require.NoError(t, c.engines[0].PutService(t.Context(), appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
+	for _, p := range c.people {
+		require.NoError(t, c.engines[0].Citizen(appio.Identity{Code: p.code}).SetMode(t.Context(), appio.Auto))
+	}
+	return c
+}
+
+// channel is fast, or revokes at times from inside with the context it was given, or sleeps at times whatever that says.
+func (c *crowd) channel(engine int, name string) appio.Channel {
+	return appio.ChannelFunc(func(ctx context.Context, d appio.Delivery) error {
+		var n int
+		fmt.Sscanf(strings.TrimPrefix(string(d.To), "RSSMRA85M10H"), "%d", &n)
+		p := c.people[n]
+		v := &visit{id: d.ID, end: notYet}
+		p.mu.Lock()
+		v.begin = c.at.Add(1)
+		p.visits = append(p.visits, v)
+		p.mu.Unlock()
+		defer func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			v.end = c.at.Add(1)
+		}()
+		switch r := rand.IntN(100); {
+		case name == "inside" && r < 3:
+			return c.choose(ctx, engine, p, false, v)
+		case name == "deaf" && r < 3:
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		case r < 50:
+			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
+		}
+		return nil
+	})
+}
+
+// choose changes a citizen's mind and keeps what came of it.
+func (c *crowd) choose(ctx context.Context, engine int, p *changeable, allow bool, from *visit) error {
+	m := &mindChange{allow: allow, from: from, begin: c.at.Add(1)}
+	err := c.engines[engine].Citizen(appio.Identity{Code: p.code}).SetPreference(ctx, "tari",
+		appio.Preference{Inbox: allow, Channels: appio.On("fast", "inside", "deaf")})
+	m.end = c.at.Add(1)
+	var left *appio.InFlightError
+	if errors.As(err, &left) && len(left.Deliveries) > 0 {
+		m.named, err = left.Deliveries, nil
+	}
+	switch {
+	case err == nil:
+	case allow: // perhaps it was done
+		m.end = notYet
+	default: // perhaps it was not
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.minds = append(p.minds, m)
+	return err
+}
+
+func TestRevocationIsFinal(t *testing.T) {
+	t.Parallel()
+	for engines, name := range []string{1: "one engine", 2: "two engines on one store, their clocks apart"} {
+		if name == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCrowd(t, engines, 40)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			var running, working sync.WaitGroup
+			for _, e := range c.engines {
+				running.Go(func() { _ = e.Run(ctx) })
+			}
+			stop := time.Now().Add(800 * time.Millisecond)
+			for range 4 {
+				working.Go(func() {
+					for time.Now().Before(stop) {
+						ms := make([]appio.Message, 16)
+						for i := range ms {
+							ms[i] = benchMessage(c.people[rand.IntN(len(c.people))].code)
+						}
+						_, _ = c.engines[rand.IntN(engines)].Sender("tari").SendBatch(ctx, ms)
+						time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+					}
+				})
+			}
+			for range 8 {
+				working.Go(func() {
+					for time.Now().Before(stop) {
+						p := c.people[rand.IntN(len(c.people))]
+						_ = c.choose(ctx, rand.IntN(engines), p, false, nil)
+						time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+						_ = c.choose(ctx, rand.IntN(engines), p, true, nil)
+					}
+				})
+			}
+			working.Wait()
+			cancel()
+			running.Wait()
+			visits, refusals := 0, 0
+			for _, p := range c.people {
+				p.mu.Lock()
+				visits += len(p.visits)
+				refusals += len(p.minds) / 2
+				require.Empty(t, p.wrong())
+				p.mu.Unlock()
+			}
+			t.Logf("%d deliveries, %d refusals", visits, refusals)
+			require.Greater(t, visits, 20)
+			require.Positive(t, refusals)
+		})
+	}
+}
+
+// The checker itself: what it must find, and what it must not.
+func TestRevocationChecker(t *testing.T) {
+	t.Parallel()
+	no := func(begin, end int64) *mindChange { return &mindChange{begin: begin, end: end} }
+	yes := func(begin, end int64) *mindChange { return &mindChange{allow: true, begin: begin, end: end} }
+	sent := &visit{"a", 10, 20}
+	named, inside := no(11, 12), no(11, 12)
+	named.named, inside.from = []appio.DeliveryID{"a"}, sent
+	for name, test := range map[string]struct {
+		minds []*mindChange
+		wrong int
+	}{
+		"before a refusal":             {[]*mindChange{no(21, 22)}, 0},
+		"while one is under way":       {[]*mindChange{no(5, 25)}, 0},
+		"begun after one returned":     {[]*mindChange{no(5, 6)}, 1},
+		"under way as one returns":     {[]*mindChange{no(5, 15)}, 1},
+		"named by it":                  {[]*mindChange{named}, 0},
+		"named by it, and a second":    {[]*mindChange{named, no(13, 14)}, 1},
+		"around it":                    {[]*mindChange{inside}, 0},
+		"after a later choice":         {[]*mindChange{no(5, 6), yes(7, 8)}, 0},
+		"while that one is under way":  {[]*mindChange{no(5, 6), yes(7, notYet)}, 0},
+		"before a later choice begins": {[]*mindChange{no(5, 6), yes(11, 12)}, 1},
+		"after an earlier choice":      {[]*mindChange{yes(1, 2), no(5, 6)}, 1},
+	} {
+		require.Len(t, (&changeable{minds: test.minds, visits: []*visit{sent}}).wrong(), test.wrong, name)
+	}
+}
+
+// twoEngines are two engines on one store, of which the first delivers, by a channel that is asked for each delivery.
+func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio.ChannelFunc) (first, second *appio.Engine, c func(*appio.Engine) *appio.Citizen, m appio.Message) {
+	keys := appio.RandomKeys()
+	engine := func(s store.Store, now func() time.Time) *appio.Engine {
+		e, err := appio.New(s, &appio.Options{
+			Keys: keys, Now: now, Lease: 300 * time.Millisecond, DeliverTimeout: 100 * time.Millisecond, Margin: 50 * time.Millisecond,
+			MaxSkew: 20 * time.Millisecond, RevokeWait: 30 * time.Millisecond,
+			Channels: []appio.Route{{Name: "letter", Default: appio.Full, ByCode: true, Channel: deliver}},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+		return e
+	}
+	base := s
+	if h, ok := s.(*holdingStore); ok {
+		base = h.Store
+	}
+	second = engine(base, nil)
+	first = engine(s, now)
+	require.NoError(t, second.PutService(t.Context(), appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
+	code := fiscalcode.Person("RSSMRA85M10H501S")
+	c = func(e *appio.Engine) *appio.Citizen { return e.Citizen(appio.Identity{Code: code}) }
+	require.NoError(t, c(second).SetMode(t.Context(), appio.Auto))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = first.Run(ctx) })
+	t.Cleanup(running.Wait)
+	t.Cleanup(cancel)
+	return first, second, c, benchMessage(code)
+}
+
+// A revocation that names what another engine is sending is often made again, and must not seem to be done then.
+func TestASecondRevocationNamesTheSame(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
+	first, second, c, m := twoEngines(t, memstore.New(), nil, func(_ context.Context, d appio.Delivery) error {
+		begun <- d.ID
+		<-release
+		return nil
+	})
+	var once sync.Once
+	open := func() { once.Do(func() { close(release) }) }
+	defer open()
+	_, err := first.Sender("tari").Send(t.Context(), m)
+	require.NoError(t, err)
+	id := <-begun
+	for range 2 {
+		var left *appio.InFlightError
+		require.ErrorAs(t, c(second).SetPreference(t.Context(), "tari", appio.Preference{}), &left)
+		require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
+	}
+	open()
+	require.Eventually(t, func() bool {
+		return c(second).SetPreference(t.Context(), "tari", appio.Preference{}) == nil
+	}, 5*time.Second, time.Millisecond)
+}
+
+// A holdingStore says when consent has been read for a delivery.
+type holdingStore struct {
+	store.Store
+	read func()
+}
+
+func (h *holdingStore) View(ctx context.Context, reads []store.Read) ([]store.Snapshot, error) {
+	snaps, err := h.Store.View(ctx, reads)
+	if slices.ContainsFunc(reads[0].Keys, func(k store.Key) bool { return strings.HasPrefix(string(k), "m/") }) {
+		h.read()
+	}
+	return snaps, err
+}
+
+// An engine may stand still at any look at its clock. What it saw before is then too old to send by.
+func TestAnEngineThatStoodStillSendsNothing(t *testing.T) {
+	t.Parallel()
+	for look := range 3 { // after the one at consent
+		t.Run(fmt.Sprintf("for longer than its lease, at look %d", look+1), func(t *testing.T) {
+			t.Parallel()
+			var armed atomic.Bool
+			var looks atomic.Int64
+			held, revoked := make(chan struct{}), make(chan struct{})
+			s := &holdingStore{memstore.New(), func() { armed.CompareAndSwap(false, true) }}
+			now := func() time.Time {
+				at := time.Now()
+				if armed.Load() && looks.Add(1) == int64(look+1) {
+					close(held)
+					<-revoked
+				}
+				return at
+			}
+			var late atomic.Bool
+			first, second, c, m := twoEngines(t, s, now, func(context.Context, appio.Delivery) error {
+				select {
+				case <-revoked:
+					late.Store(true)
+				default:
+				}
+				return nil
+			})
+			_, err := first.Sender("tari").Send(t.Context(), m)
+			require.NoError(t, err)
+			select {
+			case <-held:
+			case <-time.After(time.Second): // it never looks so often
+				close(revoked)
+				return
+			}
+			time.Sleep(350 * time.Millisecond) // the lease and the skew are over
+			require.NoError(t, c(second).SetPreference(t.Context(), "tari", appio.Preference{}))
+			close(revoked)
+			_, err = second.Flush(t.Context()) // nothing is left
+			require.NoError(t, err)
+			time.Sleep(20 * time.Millisecond)
+			require.False(t, late.Load(), "a delivery began after the revocation had returned")
+		})
+	}
+}
