@@ -66,7 +66,8 @@ func TestCitizen(t *testing.T) {
 		}
 		requireField(t, w.Citizen(appio.Identity{Code: giuseppe, Provider: strings.Repeat("p", 101)}).SetMode(ctx, appio.Auto), "Identity", "ppp")
 		requireField(t, w.Citizen(appio.Identity{Code: giuseppe, Text: strings.Repeat("t", 101)}).SetMode(ctx, appio.Auto), "Identity", "ttt")
-		require.NoError(t, w.Citizen(appio.Identity{Code: giuseppe, Provider: strings.Repeat("p", 100), Text: strings.Repeat("t", 100)}).SetMode(ctx, appio.Auto))
+		longest := appio.Identity{Code: giuseppe, Provider: strings.Repeat("p", 100), Text: strings.Repeat("t", 100)}
+		require.NoError(t, w.Citizen(longest).SetMode(ctx, appio.Auto))
 	})
 
 	t.Run("is not told in a log by what is made of them", func(t *testing.T) {
@@ -76,7 +77,9 @@ func TestCitizen(t *testing.T) {
 		log.Info("x", "identity", appio.Identity{Code: giuseppe, Level: appio.L2, Provider: "cie"})
 		log.Info("x", "message", messageTo(giuseppe))
 		log.Info("x", "inbox", appio.InboxMessage{Message: messageTo(giuseppe), ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
-		d := appio.Delivery{ID: "d", Channel: appio.Email, To: giuseppe, Subject: subject, Markdown: markdown, Address: appio.Address{Value: "casa@example.it"}}
+		d := appio.Delivery{
+			ID: "d", Channel: appio.Email, To: giuseppe, Subject: subject, Markdown: markdown, Address: appio.Address{Value: "casa@example.it"},
+		}
 		log.Info("x", "delivery", d)
 		fmt.Fprintln(&out, d)
 		fmt.Fprintf(&out, "%v %+v %s\n", d, d, d)
@@ -347,6 +350,67 @@ func TestUpdateProfile(t *testing.T) {
 		}
 		require.Len(t, values, 2+writers*each)
 		require.Len(t, ids, 2+writers*each)
+	})
+
+	inBubble(t, "sees what came between, and gives up when that has no end", func(t *testing.T) {
+		w, ctx := newTown(t), t.Context()
+		c := w.enrol(giuseppe, appio.Auto)
+		calls := 0
+		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+			if calls++; calls == 1 {
+				require.Empty(t, p.Languages)
+				if err := c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Languages = []string{"it"}; return nil }); err != nil {
+					return err
+				}
+			}
+			p.Languages = append(p.Languages, "de")
+			return nil
+		}))
+		require.Equal(t, 2, calls)
+		p, err := c.Profile(ctx)
+		require.NoError(t, err)
+		require.Equal(t, []string{"it", "de"}, p.Languages)
+
+		calls = 0
+		require.ErrorIs(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+			calls++
+			p.Inbox = false
+			return c.UpdateProfile(ctx, func(p *appio.Profile) error { return nil })
+		}), appio.ErrBusy)
+		require.Equal(t, 17, calls)
+		p, err = c.Profile(ctx)
+		require.NoError(t, err)
+		require.True(t, p.Inbox)
+	})
+
+	t.Run("does not bring back what was erased in between", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		c := w.enrol(giuseppe, appio.Auto)
+		for range 2 { // the new life is made as long as the old one, too
+			calls := 0
+			require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+				if calls++; calls > 1 {
+					return nil
+				}
+				if err := c.Erase(ctx); err != nil {
+					return err
+				}
+				w.flush()
+				version := p.Version
+				for range version {
+					if err := c.UpdateProfile(ctx, func(*appio.Profile) error { return nil }); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			require.Equal(t, 2, calls)
+			p, err := c.Profile(ctx)
+			require.NoError(t, err)
+			require.Equal(t, appio.Undecided, p.Mode)
+			require.Empty(t, p.Addresses)
+		}
 	})
 
 	t.Run("the caller's error ends it, and nothing is changed", func(t *testing.T) {

@@ -141,7 +141,9 @@ func TestErase(t *testing.T) {
 		require.NoError(t, c.SetMode(ctx, appio.Manual))
 		p, err := c.Profile(ctx)
 		require.NoError(t, err)
-		require.Equal(t, appio.Profile{Mode: appio.Manual, SettingsVersion: 1, Inbox: true, Channels: appio.Channels{appio.Push: appio.Generic}, Version: 1}, p)
+		require.Equal(t, appio.Profile{
+			Mode: appio.Manual, SettingsVersion: 1, Inbox: true, Channels: appio.Channels{appio.Push: appio.Generic}, Version: 1,
+		}, p)
 		pref, err := c.Preference(ctx, mensa)
 		require.NoError(t, err)
 		require.False(t, pref.Inbox)

@@ -343,7 +343,9 @@ func TestWithdraw(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put()
 		c := w.enrol(giuseppe, appio.Manual)
-		require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: true, Channels: appio.Channels{appio.Email: appio.Full, appio.Push: appio.Generic}}))
+		require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{
+			Inbox: true, Channels: appio.Channels{appio.Email: appio.Full, appio.Push: appio.Generic},
+		}))
 		require.NoError(t, w.Withdraw(ctx, token(w, s)))
 		p, err := c.Preference(ctx, mensa)
 		require.NoError(t, err)
@@ -397,6 +399,7 @@ func TestWithdraw(t *testing.T) {
 		c := w.enrol(giuseppe, appio.Auto)
 		withdraw := token(w, s)
 		require.NoError(t, c.Erase(ctx))
+		require.NoError(t, w.Withdraw(ctx, withdraw), "while the erasure goes on, too")
 		w.flush()
 		before := keysOf(t, w.store, citizens)
 		require.NoError(t, w.Withdraw(ctx, withdraw))

@@ -485,7 +485,7 @@ func TestRetry(t *testing.T) {
 		end := w.run()
 		short := w.send(s, messageTo(giuseppe))
 		time.Sleep(51 * time.Minute)
-		require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, w.outcomes(giuseppe, short, appio.Email), "it is known when the next would be too late")
+		require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, w.outcomes(giuseppe, short, appio.Email), "the next would be too late")
 		time.Sleep(2 * time.Hour)
 		o := w.explain(giuseppe, short).Outcomes
 		require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, w.outcomes(giuseppe, short, appio.Email))
@@ -859,6 +859,18 @@ func TestBatchChannel(t *testing.T) {
 		}
 	})
 
+	t.Run("is given a hundred at the most", func(t *testing.T) {
+		t.Parallel()
+		w, b, _ := setup(t, 250, 1)
+		require.Equal(t, 500, w.flush())
+		n := 0
+		for _, ds := range b.taken() {
+			require.LessOrEqual(t, len(ds), 100)
+			n += len(ds)
+		}
+		require.Equal(t, 250, n)
+	})
+
 	t.Run("answers for each", func(t *testing.T) {
 		t.Parallel()
 		w, b, ids := setup(t, 10, 1)
@@ -1212,7 +1224,7 @@ func TestRevocation(t *testing.T) {
 		},
 		"by erasure": func(ctx context.Context, _ *town, c *appio.Citizen) error { return c.Erase(ctx) },
 		"by a stop of the service": func(ctx context.Context, w *town, _ *appio.Citizen) error {
-			return w.PutService(ctx, newService(func(s *appio.Service) { s.State = appio.Stopped }))
+			return stop(ctx, w)
 		},
 		"by secure channels": func(ctx context.Context, w *town, _ *appio.Citizen) error {
 			return w.PutService(ctx, newService(func(s *appio.Service) { s.SecureChannels = true }))
@@ -1412,24 +1424,86 @@ func TestLeases(t *testing.T) {
 		endB()
 	})
 
-	inBubble(t, "a revocation waits for what another engine may be sending", func(t *testing.T) {
-		w := newTown(t)
+	for name, revoke := range map[string]func(ctx context.Context, w *town, c *appio.Citizen) error{
+		"of a service": func(ctx context.Context, _ *town, c *appio.Citizen) error {
+			return c.SetPreference(ctx, mensa, appio.Preference{})
+		},
+		"by a change of mode":  func(ctx context.Context, _ *town, c *appio.Citizen) error { return c.SetMode(ctx, appio.Manual) },
+		"of the addresses":     func(ctx context.Context, _ *town, c *appio.Citizen) error { return noAddresses(ctx, c) },
+		"by erasure":           func(ctx context.Context, _ *town, c *appio.Citizen) error { return c.Erase(ctx) },
+		"by the service's end": func(ctx context.Context, w *town, _ *appio.Citizen) error { return stop(ctx, w) },
+	} {
+		inBubble(t, "a revocation "+name+" waits for what another engine may be sending", func(t *testing.T) {
+			w, ctx := newTown(t), t.Context()
+			s := w.put()
+			c := w.enrol(giuseppe, appio.Auto)
+			require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email, appio.Push)}))
+			w.flush()
+			w.send(s, messageTo(giuseppe))
+			end := crash(t, w.store)
+			start := time.Now()
+			var inFlight *appio.InFlightError
+			require.ErrorAs(t, revoke(ctx, w, c), &inFlight)
+			require.Equal(t, 5*time.Second, time.Since(start))
+			require.Len(t, inFlight.Deliveries, 2)
+			end()
+		})
+	}
+
+	inBubble(t, "a revocation waits for no more than what it refuses, and until that has ended", func(t *testing.T) {
+		w, ctx := newTown(t), t.Context()
 		s := w.put()
+		w.put(func(s *appio.Service) { s.ID = "tari" })
 		c := w.enrol(giuseppe, appio.Auto)
+		time.Sleep(time.Minute) // so that no lease can be older than the last change
 		w.send(s, messageTo(giuseppe))
 		end := crash(t, w.store)
 		start := time.Now()
+		require.NoError(t, c.SetPreference(ctx, "tari", appio.Preference{}))
+		w.put(func(s *appio.Service) { s.Name = "Mensa e merende" })
+		require.Zero(t, time.Since(start))
 		var inFlight *appio.InFlightError
-		require.ErrorAs(t, c.SetPreference(t.Context(), mensa, appio.Preference{}), &inFlight)
-		require.Equal(t, 5*time.Second, time.Since(start))
-		require.Len(t, inFlight.Deliveries, 2)
-		end()
-		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{}))
+		require.ErrorAs(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { delete(p.Channels, appio.Push); return nil }), &inFlight)
+		require.Len(t, inFlight.Deliveries, 1)
+		time.AfterFunc(2*time.Second, end)
+		start = time.Now()
+		require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{}))
+		require.GreaterOrEqual(t, time.Since(start), 2*time.Second)
+		require.Less(t, time.Since(start), 3*time.Second)
 	})
+}
+
+func noAddresses(ctx context.Context, c *appio.Citizen) error {
+	return c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Addresses = nil; return nil })
+}
+
+func stop(ctx context.Context, w *town) error {
+	return w.PutService(ctx, newService(func(s *appio.Service) { s.State = appio.Stopped }))
 }
 
 func TestRoom(t *testing.T) {
 	t.Parallel()
+	inBubble(t, "what is stuck at the head of a service's queue does not hold up what is behind it", func(t *testing.T) {
+		w, ctx := newTown(t, func(o *appio.Options) { o.Channels[0].Workers = 1 }), t.Context()
+		gate, _ := newGate(t)
+		w.email.answer = func(context.Context, appio.Delivery) error { <-gate; return nil }
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.enrol(matteo, appio.Auto)
+		require.NoError(t, w.person(giuseppe).UpdateProfile(ctx, func(p *appio.Profile) error { p.Channels = appio.On(appio.Email); return nil }))
+		require.NoError(t, w.person(matteo).UpdateProfile(ctx, func(p *appio.Profile) error { p.Channels = appio.On(appio.Push); return nil }))
+		for range 600 {
+			w.send(s, messageTo(giuseppe))
+		}
+		for range 20 {
+			w.send(s, messageTo(matteo))
+		}
+		end := w.run()
+		time.Sleep(10 * time.Second)
+		require.Len(t, w.push.deliveries(), 20)
+		end()
+	})
+
 	inBubble(t, "what a channel has no room for is left to other engines on the store", func(t *testing.T) {
 		w := newTown(t, func(o *appio.Options) { o.Channels[0].Workers = 1 })
 		other := newTownOn(t, w.store)

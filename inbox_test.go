@@ -130,6 +130,29 @@ func TestInbox(t *testing.T) {
 		require.Equal(t, []appio.MessageID{newer, all[3], all[2]}, ids(back.Items))
 	})
 
+	t.Run("a page beyond the end is empty and leads back", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		var all []appio.MessageID
+		for range 4 {
+			all = append(all, w.send(s, messageTo(giuseppe)))
+		}
+		first, err := c.Inbox(nil).Page(ctx, "", 2)
+		require.NoError(t, err)
+		require.NoError(t, c.Archive(ctx, all[0], true))
+		require.NoError(t, c.Archive(ctx, all[1], true))
+		empty, err := c.Inbox(nil).Page(ctx, first.Next, 2)
+		require.NoError(t, err)
+		require.Empty(t, empty.Items)
+		require.Empty(t, empty.Next)
+		back, err := c.Inbox(nil).Page(ctx, empty.Prev, 1)
+		require.NoError(t, err)
+		require.Len(t, back.Items, 1)
+		require.NotEqual(t, all[0], back.Items[0].ID)
+	})
+
 	t.Run("no page has more than a hundred", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

@@ -100,6 +100,25 @@ func TestParked(t *testing.T) {
 		}
 	})
 
+	t.Run("nor a part of an address that looks like something else", func(t *testing.T) {
+		t.Parallel()
+		for _, value := range []string{
+			"left-RSSMRA85M10H501S-right", "left rssmra85m10h501s right", "left casa@example.it right", "left?a=casa%40example.it&right",
+		} {
+			w, ctx := newTown(t), t.Context()
+			s := w.put()
+			c := w.enrol(giuseppe, appio.Auto)
+			require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Addresses[1].Value = value; return nil }))
+			w.push.answer = func(_ context.Context, d appio.Delivery) error {
+				return appio.Permanent(fmt.Errorf("no device %s here", d.Address.Value))
+			}
+			w.send(s, messageTo(giuseppe))
+			w.flush()
+			require.Len(t, w.parked(), 1)
+			require.Equal(t, "no device *** here", w.parked()[0].Cause)
+		}
+	})
+
 	t.Run("one whose record cannot be read does not hide the others", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

@@ -468,18 +468,21 @@ func TestServiceState(t *testing.T) {
 	for _, code := range []fiscalcode.Person{giuseppe, matteo, fiscalcode.Sandbox} {
 		w.enrol(code, appio.Auto)
 	}
+	in := func(state appio.ServiceState, trial ...fiscalcode.Person) func(*appio.Service) {
+		return func(s *appio.Service) { s.State, s.Trial = state, trial }
+	}
 	for _, c := range []struct {
 		name    string
 		service func(*appio.Service)
 		to      fiscalcode.Person
 		allowed bool
 	}{
-		{"in trial, an authorised recipient", func(s *appio.Service) { s.State, s.Trial = appio.Trial, []fiscalcode.Person{giuseppe} }, giuseppe, true},
-		{"in trial, somebody else", func(s *appio.Service) { s.State, s.Trial = appio.Trial, []fiscalcode.Person{giuseppe} }, matteo, false},
-		{"in trial, the sandbox", func(s *appio.Service) { s.State = appio.Trial }, fiscalcode.Sandbox, true},
-		{"live, anybody", func(s *appio.Service) { s.State, s.Trial = appio.Live, []fiscalcode.Person{giuseppe} }, matteo, true},
-		{"stopped, an authorised recipient", func(s *appio.Service) { s.State, s.Trial = appio.Stopped, []fiscalcode.Person{giuseppe} }, giuseppe, false},
-		{"stopped, the sandbox", func(s *appio.Service) { s.State = appio.Stopped }, fiscalcode.Sandbox, false},
+		{"in trial, an authorised recipient", in(appio.Trial, giuseppe), giuseppe, true},
+		{"in trial, somebody else", in(appio.Trial, giuseppe), matteo, false},
+		{"in trial, the sandbox", in(appio.Trial), fiscalcode.Sandbox, true},
+		{"live, anybody", in(appio.Live, giuseppe), matteo, true},
+		{"stopped, an authorised recipient", in(appio.Stopped, giuseppe), giuseppe, false},
+		{"stopped, the sandbox", in(appio.Stopped), fiscalcode.Sandbox, false},
 	} {
 		s := w.put(c.service)
 		before := len(keysOf(t, w.store, citizens))

@@ -106,47 +106,46 @@ type fault struct {
 var faults = []fault{
 	{name: "a read fails", read: true},
 	{name: "reads fail", read: true, lasting: true},
-	{name: "a commit is aborted", commit: func(context.Context, []store.Change, commitFunc) ([]error, error) {
-		return nil, fmt.Errorf("%w: deadlock", store.ErrAborted)
-	}},
-	{name: "commits are aborted", lasting: true, commit: func(context.Context, []store.Change, commitFunc) ([]error, error) {
-		return nil, fmt.Errorf("%w: deadlock", store.ErrAborted)
-	}},
-	{name: "there is no room", commit: func(context.Context, []store.Change, commitFunc) ([]error, error) { return nil, store.ErrFull }},
-	{name: "there is no room any more", lasting: true, commit: func(context.Context, []store.Change, commitFunc) ([]error, error) { return nil, store.ErrFull }},
-	{name: "somebody else was faster", commit: func(_ context.Context, changes []store.Change, _ commitFunc) ([]error, error) {
-		errs := make([]error, len(changes))
-		for i := range errs {
-			errs[i] = store.ErrConflict
-		}
-		return errs, nil
-	}},
-	{name: "an answer is lost, and the change with it", unknown: true, commit: func(context.Context, []store.Change, commitFunc) ([]error, error) {
-		return nil, errLost
-	}},
-	{name: "an answer is lost, and the change is made", unknown: true, commit: func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
-		_, _ = next(ctx, changes)
-		return nil, errLost
-	}},
-	{name: "an answer is lost, and the change is made a moment later", unknown: true, commit: func(_ context.Context, changes []store.Change, next commitFunc) ([]error, error) {
-		time.AfterFunc(time.Millisecond, func() { _, _ = next(context.Background(), changes) })
-		return nil, errLost
-	}},
-	{name: "an answer is lost, and every other owner is changed", unknown: true, commit: func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
-		for i := range changes {
-			if i%2 == 0 {
-				_, _ = next(ctx, changes[i:i+1])
-			}
-		}
-		return nil, errLost
-	}},
-	{name: "answers are lost, and the changes with them", unknown: true, lasting: true, commit: func(context.Context, []store.Change, commitFunc) ([]error, error) {
-		return nil, errLost
-	}},
-	{name: "answers are lost, and the changes are made", unknown: true, lasting: true, commit: func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
-		_, _ = next(ctx, changes)
-		return nil, errLost
-	}},
+	{name: "a commit is aborted", commit: aborts},
+	{name: "commits are aborted", commit: aborts, lasting: true},
+	{name: "there is no room", commit: isFull},
+	{name: "there is no room any more", commit: isFull, lasting: true},
+	{name: "somebody else was faster", commit: conflicts},
+	{name: "an answer is lost, and the change with it", commit: losesAll, unknown: true},
+	{name: "an answer is lost, and the change is made", commit: losesAnswer, unknown: true},
+	{name: "an answer is lost, and the change is made a moment later", commit: isLate, unknown: true},
+	{name: "an answer is lost, and every other owner is changed", commit: losesHalf, unknown: true},
+	{name: "answers are lost, and the changes with them", commit: losesAll, unknown: true, lasting: true},
+	{name: "answers are lost, and the changes are made", commit: losesAnswer, unknown: true, lasting: true},
+}
+
+func aborts(context.Context, []store.Change, commitFunc) ([]error, error) {
+	return nil, fmt.Errorf("%w: deadlock", store.ErrAborted)
+}
+
+func isFull(context.Context, []store.Change, commitFunc) ([]error, error) { return nil, store.ErrFull }
+
+func conflicts(_ context.Context, changes []store.Change, _ commitFunc) ([]error, error) {
+	return slices.Repeat([]error{store.ErrConflict}, len(changes)), nil
+}
+
+func losesAll(context.Context, []store.Change, commitFunc) ([]error, error) { return nil, errLost }
+
+func losesAnswer(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+	_, _ = next(ctx, changes)
+	return nil, errLost
+}
+
+func losesHalf(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+	for i := 0; i < len(changes); i += 2 {
+		_, _ = next(ctx, changes[i:i+1])
+	}
+	return nil, errLost
+}
+
+func isLate(_ context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+	time.AfterFunc(time.Millisecond, func() { _, _ = next(context.Background(), changes) })
+	return nil, errLost
 }
 
 // A script is what a caller does, in steps that can be repeated until they succeed.
@@ -234,7 +233,8 @@ var scripts = []script{
 		name: "a batch to several people, with a key twice",
 		steps: []func(context.Context, *town) error{
 			puts(), joins(giuseppe), joins(matteo),
-			sends(numbered(giuseppe, 1), numbered(matteo, 1), numbered(giuseppe, 1), numbered(giuseppe, 2), numbered(personNumber(1), 1), numbered(personNumber(2), 1)),
+			sends(numbered(giuseppe, 1), numbered(matteo, 1), numbered(giuseppe, 1), numbered(giuseppe, 2),
+				numbered(personNumber(1), 1), numbered(personNumber(2), 1)),
 			flushes,
 		},
 		check: func(t *testing.T, w *town) {
@@ -571,6 +571,65 @@ func TestWriter(t *testing.T) {
 		elsewhere.put(func(s *appio.Service) { s.State = appio.Stopped })
 		_, err := s.Send(t.Context(), messageTo(giuseppe))
 		require.ErrorIs(t, err, appio.ErrForbidden)
+	})
+
+	inBubble(t, "a message sent while the service is being written waits for that", func(t *testing.T) {
+		w, h, s, _ := setup(t)
+		h.onCommit(once(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			time.Sleep(time.Second)
+			return next(ctx, changes)
+		}))
+		done := make(chan error, 1)
+		go func() { done <- stop(context.Background(), w) }()
+		synctest.Wait()
+		_, err := s.Send(t.Context(), messageTo(giuseppe))
+		require.ErrorIs(t, err, appio.ErrForbidden)
+		require.NoError(t, <-done)
+
+		h.onCommit(once(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			time.Sleep(time.Hour)
+			return next(ctx, changes)
+		}))
+		go func() { done <- w.PutService(context.Background(), newService()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err = s.Send(ctx, messageTo(giuseppe))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, appio.ErrUnknown)
+		require.Less(t, time.Since(start), time.Second, "but no longer than its context")
+		_, err = s.Send(t.Context(), messageTo(giuseppe))
+		require.ErrorIs(t, err, appio.ErrBusy, "nor without end")
+		require.NoError(t, <-done)
+		w.send(s, messageTo(giuseppe))
+	})
+
+	t.Run("a batch larger than a change or a commit may be is stored whole", func(t *testing.T) {
+		t.Parallel()
+		w, _, s, c := setup(t)
+		ctx := t.Context()
+		large := strings.Repeat("€", 10_000) // 30,000 bytes
+		ms := make([]appio.Message, 300)
+		for i := range ms {
+			ms[i] = messageTo(giuseppe, func(m *appio.Message) { m.Markdown = large })
+		}
+		_, err := s.SendBatch(ctx, ms)
+		require.NoError(t, err)
+		require.Len(t, collect(t, c.Inbox(nil)), len(ms))
+
+		ms = ms[:0]
+		for i := range 1200 {
+			if i < 300 {
+				require.NoError(t, w.person(personNumber(i)).SetMode(ctx, appio.Auto))
+			}
+			ms = append(ms, messageTo(personNumber(i%300), func(m *appio.Message) { m.Markdown = large }))
+		}
+		rs, err := s.SendBatch(ctx, ms)
+		require.NoError(t, err)
+		for _, r := range rs {
+			require.Equal(t, appio.Processed, r.Status)
+		}
 	})
 
 	inBubble(t, "who conflicts without end is busy, and nothing was changed", func(t *testing.T) {

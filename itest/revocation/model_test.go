@@ -53,7 +53,7 @@ type acceptance struct {
 	begin, end stamp
 }
 
-// A history is what happened to one citizen.
+// A history is what happened to one citizen, or to one service, for which a choice is that of its operator.
 type history struct {
 	mu          sync.Mutex
 	choices     []*choice
@@ -160,7 +160,6 @@ var register = porcupine.Model{
 
 // A verdict is what the model says of histories.
 type verdict struct {
-	operations int
 	violations []string
 	undecided  int      // histories that the model could not judge in time
 	doubled    []string // deliveries that two engines made at once
@@ -170,7 +169,6 @@ type verdict struct {
 func judge(hs []*history) (v verdict) {
 	for i, h := range hs {
 		h.mu.Lock()
-		v.operations += len(h.choices) + len(h.attempts) + len(h.acceptances)
 		attempts, acceptances := h.looks()
 		for _, looks := range [][]look{attempts, acceptances} {
 			ops := h.operations(looks)
@@ -188,7 +186,7 @@ func judge(hs []*history) (v verdict) {
 }
 
 // explain says where the model found no way on, and what happened just before.
-func (h *history) explain(citizen int, ops []porcupine.Operation) string {
+func (h *history) explain(number int, ops []porcupine.Operation) string {
 	_, info := porcupine.CheckOperationsVerbose(register, ops, 10*time.Second)
 	longest := map[int64]bool{} // by when they began, which is unique but for looks
 	most := 0
@@ -218,7 +216,7 @@ func (h *history) explain(citizen int, ops []porcupine.Operation) string {
 		}
 		fmt.Fprintf(&b, "%s%d to %d: %s\n", mark, op.Call/4, op.Return/4, h.line(op.Input))
 	}
-	return fmt.Sprintf("citizen %d; what has no place in any order is marked:\n%s", citizen, b.String())
+	return fmt.Sprintf("history %d; what has no place in any order is marked:\n%s", number, b.String())
 }
 
 // line prints one operation.

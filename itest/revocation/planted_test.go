@@ -42,7 +42,7 @@ func TestPlantedBugs(t *testing.T) {
 				cmd.Env = append(os.Environ(), "APPIO_PLANT="+planted.bug, "ITEST_SEED=")
 				began := time.Now()
 				out, err := cmd.CombinedOutput()
-				violated := strings.Contains(string(out), "violations with") || strings.Contains(string(out), "violations:")
+				violated := strings.Contains(string(out), "violations in") || strings.Contains(string(out), "violations:")
 				switch {
 				case planted.bug == "":
 					require.NoError(t, err, "%s", out)

@@ -31,6 +31,7 @@ type plan struct {
 	deaf                                       time.Duration // the longest that the deaf channel sleeps
 	pause                                      time.Duration // of an engine that stands still; 0: none does
 	stopEvery                                  time.Duration // at most, between two stops
+	inspect                                    time.Duration // on average, between two stops of a service
 }
 
 // A world is engines on one store, citizens who change their minds, services that write to them, and a history of it all.
@@ -48,11 +49,13 @@ type world struct {
 	busy     atomic.Int64
 	inFlight atomic.Int64
 	backlog  atomic.Int64
+	under    atomic.Int64 // attempts under way
 	finish   context.CancelFunc
 
 	watcher *appio.Engine // sets things up and looks at the queues
 	nodes   []*node
 	people  []*person
+	offices []*office
 	regrant chan *person // who refused from inside a channel
 
 	mu     sync.Mutex
@@ -73,6 +76,12 @@ type person struct {
 	code    fiscalcode.Person
 	service appio.ServiceID
 	mind    *mind
+	history
+}
+
+// An office is a service that is stopped at times, and what happened to it: a stop is a revocation by all its citizens at once.
+type office struct {
+	id appio.ServiceID
 	history
 }
 
@@ -187,7 +196,9 @@ func newWorld(t *testing.T, p plan, seed uint64) *world {
 		require.NoError(t, s.Close())
 	})
 	for i := range p.senders {
-		require.NoError(t, w.watcher.PutService(t.Context(), appio.Service{ID: service(i), Name: "Avvisi", Organization: "01199250158", State: appio.Live}))
+		o := &office{id: service(i)}
+		require.NoError(t, o.put(t.Context(), w.watcher, true))
+		w.offices = append(w.offices, o)
 	}
 	for i := range p.citizens {
 		c := &person{index: i, code: fiscalcode.Person(fmt.Sprintf("RSSMRA85M10H%03dS", i)), service: service(i % p.senders), mind: minds[i%len(minds)]}
@@ -199,6 +210,15 @@ func newWorld(t *testing.T, p plan, seed uint64) *world {
 		})))
 	}
 	return w
+}
+
+// put opens or stops the service.
+func (o *office) put(ctx context.Context, e *appio.Engine, live bool) error {
+	s := appio.Service{ID: o.id, Name: "Avvisi", Organization: "01199250158", State: appio.Stopped}
+	if live {
+		s.State = appio.Live
+	}
+	return e.PutService(ctx, s)
 }
 
 func service(i int) appio.ServiceID { return appio.ServiceID(fmt.Sprintf("service-%d", i)) }
@@ -229,7 +249,7 @@ func (n *node) channel(name string) appio.Channel {
 		defer n.end(a)
 		switch name {
 		case inside:
-			if r.IntN(40) == 0 && a.person != nil {
+			if r.IntN(40) == 0 && a.concerned {
 				_ = n.w.choose(ctx, n, a.person, false, a.attempt, r)
 				select {
 				case n.w.regrant <- a.person:
@@ -284,10 +304,11 @@ func (w *world) linger(ctx context.Context, r *rand.Rand) error {
 	}
 }
 
-// A running attempt; person is nil if it does not concern this person's mind.
+// A running attempt.
 type running struct {
 	*attempt
-	person *person
+	person    *person
+	concerned bool // the attempt concerns the person's mind
 }
 
 func (n *node) begin(d *appio.Delivery) running {
@@ -298,27 +319,29 @@ func (n *node) begin(d *appio.Delivery) running {
 	}
 	var index int
 	if _, err := fmt.Sscanf(text, "%d", &index); err != nil || index >= len(w.people) {
-		w.fail("a delivery to nobody: %q", text)
-		return running{}
+		w.fail("a delivery to nobody")
+		index = 0
 	}
-	p := w.people[index]
+	p, o := w.people[index], w.offices[index%w.senders]
 	a := &attempt{id: d.ID, channel: d.Channel, engine: n.index, number: d.Attempt, limit: w.timeout, end: never}
-	if p.mind.concerns != nil && !p.mind.concerns(p, d) {
-		return running{attempt: a}
-	}
+	concerned := p.mind.concerns == nil || p.mind.concerns(p, d)
 	w.ops.Add(1)
+	w.under.Add(1)
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	a.begin, a.started = w.stamp(), time.Since(w.began)
-	p.attempts = append(p.attempts, a)
-	p.mu.Unlock()
-	return running{a, p}
+	o.attempts = append(o.attempts, a)
+	if concerned {
+		p.attempts = append(p.attempts, a)
+	}
+	return running{a, p, concerned}
 }
 
 func (n *node) end(a running) {
-	if a.person == nil {
-		return
-	}
 	n.pass(inDeliver)
+	defer n.w.under.Add(-1)
 	a.person.mu.Lock()
 	defer a.person.mu.Unlock()
 	a.attempt.end, a.ended = n.w.stamp(), time.Since(n.w.began)
@@ -337,8 +360,15 @@ func (w *world) fail(format string, args ...any) {
 
 // choose changes a person's mind and keeps what came of it.
 func (w *world) choose(ctx context.Context, n *node, p *person, allow bool, from *attempt, r *rand.Rand) error {
-	c := &choice{allow: allow, engine: n.index, begin: w.stamp(), inside: from}
-	err := p.mind.set(ctx, n.engine.Citizen(appio.Identity{Code: p.code}), p, allow, r)
+	return w.keep(ctx, n, &p.history, &choice{allow: allow, inside: from}, p.mind.name, func() error {
+		return p.mind.set(ctx, n.engine.Citizen(appio.Identity{Code: p.code}), p, allow, r)
+	})
+}
+
+// keep makes a choice and keeps it.
+func (w *world) keep(ctx context.Context, n *node, h *history, c *choice, what string, set func() error) error {
+	c.engine, c.begin = n.index, w.stamp()
+	err := set()
 	c.end, c.returned = w.stamp(), time.Since(w.began)
 	var left *appio.InFlightError
 	switch {
@@ -350,20 +380,48 @@ func (w *world) choose(ctx context.Context, n *node, p *person, allow bool, from
 			c.named[id] = true
 		}
 		c.unsure = len(left.Deliveries) == 0
+		err = nil
 	case errors.Is(err, appio.ErrUnknown):
 		c.end = never
 	case errors.Is(err, appio.ErrBusy) || errors.Is(err, store.ErrAborted) || ctx.Err() != nil:
 		w.busy.Add(1)
 		return err // nothing was changed
 	default:
-		w.fail("a choice (%s): %v", p.mind.name, err)
+		w.fail("a choice (%s): %v", what, err)
 		c.end = never
 	}
 	w.ops.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.choices = append(p.choices, c)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.choices = append(h.choices, c)
 	return err
+}
+
+// inspector stops services for a moment until the end.
+func (w *world) inspector() {
+	r := w.random()
+	ctx := context.WithoutCancel(w.ctx)
+	for sleep(w.ctx, w.inspect); w.going(); sleep(w.ctx, time.Duration(r.Int64N(int64(2*w.inspect)))) {
+		o := w.offices[r.IntN(len(w.offices))]
+		put := func(n *node, live bool) error {
+			return w.keep(ctx, n, &o.history, &choice{allow: live}, "service", func() error { return o.put(ctx, n.engine, live) })
+		}
+		n, still := w.running(r)
+		_ = put(n, false)
+		if still != nil {
+			select {
+			case <-still:
+			case <-w.ctx.Done():
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(time.Duration(r.IntN(2000)) * time.Microsecond)
+		for range 20 {
+			if n, _ := w.running(r); put(n, true) == nil {
+				break
+			}
+		}
+	}
 }
 
 // mostOwed is how many citizens one revoker refuses for while an engine stands still.
@@ -463,10 +521,12 @@ func (w *world) sender(i int) {
 		end := w.stamp()
 		for j, res := range results {
 			if res.Err != nil {
-				if !errors.Is(res.Err, appio.ErrBusy) && !errors.Is(res.Err, appio.ErrUnknown) {
+				if !errors.Is(res.Err, appio.ErrBusy) && !errors.Is(res.Err, appio.ErrUnknown) && !errors.Is(res.Err, appio.ErrForbidden) {
 					w.fail("a message: %v", res.Err)
 				}
-				w.busy.Add(1)
+				if !errors.Is(res.Err, appio.ErrForbidden) {
+					w.busy.Add(1)
+				}
 				continue
 			}
 			w.messages.Add(1)
@@ -534,6 +594,7 @@ func (w *world) run() {
 	for range w.revokers {
 		workers.Go(w.revoker)
 	}
+	workers.Go(w.inspector)
 	if w.pause > 0 {
 		workers.Go(w.stopper)
 	}
@@ -553,29 +614,26 @@ func (w *world) run() {
 
 // quiet reports whether no call of a channel is under way.
 func (w *world) quiet() bool {
-	for _, p := range w.people {
-		p.mu.Lock()
-		some := slices.ContainsFunc(p.attempts, func(a *attempt) bool { return a.end == never })
-		p.mu.Unlock()
-		if some {
-			return false
-		}
-	}
-	return true
+	return w.under.Load() == 0
 }
 
 // judge holds what happened against the model, and demands that enough did.
 func (w *world) judge() {
-	hs := make([]*history, len(w.people))
+	var hs []*history
 	attempts, choices, refused, overlapping := 0, 0, 0, 0
-	for i, p := range w.people {
-		hs[i] = &p.history
-		attempts += len(p.attempts)
-		choices += len(p.choices)
-		for _, c := range p.choices {
+	for _, p := range w.people {
+		hs = append(hs, &p.history)
+	}
+	for _, o := range w.offices {
+		hs = append(hs, &o.history)
+		attempts += len(o.attempts)
+	}
+	for _, h := range hs {
+		choices += len(h.choices)
+		for _, c := range h.choices {
 			if !c.allow {
 				refused++
-				if slices.ContainsFunc(p.attempts, func(a *attempt) bool { return a.begin < c.end && a.end > c.begin }) {
+				if slices.ContainsFunc(h.attempts, func(a *attempt) bool { return a.begin < c.end && a.end > c.begin }) {
 					overlapping++
 				}
 			}
@@ -589,10 +647,10 @@ func (w *world) judge() {
 	v := judge(hs)
 	w.t.Logf("%d operations in %v: %d messages, %d attempts, %d choices, %d of them refusals, %d of those with an attempt under way; "+
 		"%d named deliveries in flight, %d were busy, %d stops; judged in %v: %d violations",
-		v.operations, began.Sub(w.began).Round(time.Millisecond), w.messages.Load(), attempts, choices, refused, overlapping,
+		w.ops.Load(), began.Sub(w.began).Round(time.Millisecond), w.messages.Load(), attempts, choices, refused, overlapping,
 		w.inFlight.Load(), w.busy.Load(), stops, time.Since(began).Round(time.Millisecond), len(v.violations)+len(v.doubled))
 	if len(v.violations) > 0 {
-		w.t.Errorf("violations with %d citizens; one:\n%s", len(v.violations), v.violations[0])
+		w.t.Errorf("violations in %d histories; one:\n%s", len(v.violations), v.violations[0])
 	}
 	if len(v.doubled) > 0 {
 		w.t.Errorf("violations: %d deliveries were made twice at once; one:\n%s", len(v.doubled), v.doubled[0])

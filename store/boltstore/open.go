@@ -104,12 +104,13 @@ func openFile(path string, opts *Options) (*file, error) {
 	return f, nil
 }
 
+// open has bbolt write its list of free pages: without it bbolt looks for them at opening in a goroutine of its own, where a
+// damaged file would end the process.
 func (f *file) open(path string, opts *Options) (err error) {
 	f.db, err = bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         opts.LockTimeout,
 		MaxSize:         int(min(opts.MaxSize, math.MaxInt)),
 		InitialMmapSize: initialMap,
-		NoFreelistSync:  true,
 		FreelistType:    bolt.FreelistMapType,
 		NoStatistics:    true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {

@@ -86,8 +86,8 @@ func (s *Store) serve(batch []*request) {
 		err = *s.down.Load()
 	case batch[0].work != nil:
 		err = batch[0].work()
-	case s.stale.Load() != nil:
-		err = *s.stale.Load()
+	case s.stale.Load() != nil: // surely not applied
+		err = fmt.Errorf("%w: %w", store.ErrAborted, *s.stale.Load())
 	default:
 		err = s.commit(batch)
 	}
