@@ -528,7 +528,7 @@ func cause(s string, a *attempt) string {
 	if len(s) > maxError {
 		return "an error too long to keep"
 	}
-	s = personal.ReplaceAllString(strings.ToValidUTF8(s, "?"), "***")
+	s = strings.ToValidUTF8(s, "?")
 	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Subject} {
 		if secret == "" {
 			continue
@@ -537,6 +537,7 @@ func cause(s string, a *attempt) string {
 			s = replaceFold(s, written)
 		}
 	}
+	s = personal.ReplaceAllString(s, "***")
 	if len(s) > maxCause {
 		s = strings.ToValidUTF8(s[:maxCause], "")
 	}

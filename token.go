@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"strings"
 
 	"github.com/appio-go/appio/store"
@@ -62,7 +63,7 @@ func (e *Engine) Withdraw(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	return e.changeConsent(ctx, store.Owner(w.Owner), consentChange{by: ByToken, service: w.Service,
+	err = e.changeConsent(ctx, store.Owner(w.Owner), consentChange{by: ByToken, service: w.Service,
 		preference: func(cs *consentState, s *serviceRecord) (*preferenceRecord, error) {
 			if cs.profile == nil || cs.profile.Mode == Undecided || s == nil {
 				return nil, nil
@@ -77,4 +78,8 @@ func (e *Engine) Withdraw(ctx context.Context, token string) error {
 			delete(p.Channels, w.Channel)
 			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion}, nil
 		}})
+	if errors.Is(err, ErrErasing) {
+		return nil
+	}
+	return err
 }
