@@ -26,7 +26,6 @@ type crowd struct {
 	engines []*appio.Engine
 	people  []*changeable
 	at      atomic.Int64 // the one order of all that was seen
-	calls   atomic.Uint64
 }
 
 // A changeable is one citizen of a crowd.

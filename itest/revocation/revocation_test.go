@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var full = plan{
 	citizens: 200, senders: 16, batch: 64, revokers: 32, operations: 100_000,
 	engines: 1, lease: 2 * time.Second, timeout: 150 * time.Millisecond, margin: 50 * time.Millisecond, skew: 10 * time.Millisecond,
-	await: 100 * time.Millisecond, deaf: 300 * time.Millisecond, inspect: 30 * time.Millisecond,
+	await: 100 * time.Millisecond, deaf: 300 * time.Millisecond, inspect: 10 * time.Millisecond,
 }
 
 func TestOneEngine(t *testing.T) {

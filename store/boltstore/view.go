@@ -131,14 +131,9 @@ func read(tx *bolt.Tx, r *store.Read, s *store.Snapshot) error {
 		to[len(to)-1] = 1
 	}
 	c := records.Cursor()
-	k, v := c.Seek(from)
+	k, v := first(c, from, to, q.Descending)
 	next := c.Next
 	if q.Descending {
-		if k, v = c.Seek(to); k == nil {
-			k, v = c.Last()
-		} else {
-			k, v = c.Prev()
-		}
 		next = c.Prev
 	}
 	for n := 0; n < q.Limit && k != nil; n++ {
@@ -151,4 +146,15 @@ func read(tx *bolt.Tx, r *store.Read, s *store.Snapshot) error {
 		k, v = next()
 	}
 	return nil
+}
+
+// first is the first entry of a range, or, descending, the last.
+func first(c *bolt.Cursor, from, to []byte, descending bool) (k, v []byte) {
+	if !descending {
+		return c.Seek(from)
+	}
+	if k, _ = c.Seek(to); k == nil {
+		return c.Last()
+	}
+	return c.Prev()
 }
