@@ -235,8 +235,8 @@ func TestRevocationChecker(t *testing.T) {
 	}
 }
 
-// twoEngines are two engines on one store, of which the first delivers, by a channel that is asked for each delivery.
-func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio.ChannelFunc) (first, second *appio.Engine, c func(*appio.Engine) *appio.Citizen, m appio.Message) {
+// twoEngines are two engines on one store, with one citizen, of which the first delivers.
+func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio.ChannelFunc) (first, second *appio.Engine, m appio.Message) {
 	keys := appio.RandomKeys()
 	engine := func(s store.Store, now func() time.Time) *appio.Engine {
 		e, err := appio.New(s, &appio.Options{
@@ -255,41 +255,72 @@ func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio
 	second = engine(base, nil)
 	first = engine(s, now)
 	require.NoError(t, second.PutService(t.Context(), appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
-	code := fiscalcode.Person("RSSMRA85M10H501S")
-	c = func(e *appio.Engine) *appio.Citizen { return e.Citizen(appio.Identity{Code: code}) }
-	require.NoError(t, c(second).SetMode(t.Context(), appio.Auto))
+	require.NoError(t, revoker(second).SetMode(t.Context(), appio.Auto))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = first.Run(ctx) })
 	t.Cleanup(running.Wait)
 	t.Cleanup(cancel)
-	return first, second, c, benchMessage(code)
+	return first, second, benchMessage("RSSMRA85M10H501S")
 }
 
-// A revocation that names what another engine is sending is often made again, and must not seem to be done then.
+// A revocation that names what another engine is sending is often followed by the same, or by another one. That must not seem to
+// be done while the delivery is under way.
 func TestASecondRevocationNamesTheSame(t *testing.T) {
 	t.Parallel()
-	begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
-	first, second, c, m := twoEngines(t, memstore.New(), nil, func(_ context.Context, d appio.Delivery) error {
-		begun <- d.ID
-		<-release
-		return nil
-	})
-	var once sync.Once
-	open := func() { once.Do(func() { close(release) }) }
-	defer open()
-	_, err := first.Sender("tari").Send(t.Context(), m)
-	require.NoError(t, err)
-	id := <-begun
-	for range 2 {
-		var left *appio.InFlightError
-		require.ErrorAs(t, c(second).SetPreference(t.Context(), "tari", appio.Preference{}), &left)
-		require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
+	citizen := func(f func(ctx context.Context, c *appio.Citizen) error) func(context.Context, *appio.Engine) error {
+		return func(ctx context.Context, e *appio.Engine) error { return f(ctx, revoker(e)) }
 	}
-	open()
-	require.Eventually(t, func() bool {
-		return c(second).SetPreference(t.Context(), "tari", appio.Preference{}) == nil
-	}, 5*time.Second, time.Millisecond)
+	revocations := map[string]func(context.Context, *appio.Engine) error{
+		"preference": citizen(func(ctx context.Context, c *appio.Citizen) error {
+			return c.SetPreference(ctx, "tari", appio.Preference{})
+		}),
+		"master switch": citizen(func(ctx context.Context, c *appio.Citizen) error {
+			return c.UpdateProfile(ctx, func(p *appio.Profile) error {
+				p.Channels = nil
+				return nil
+			})
+		}),
+		"stop of the service": func(ctx context.Context, e *appio.Engine) error {
+			return e.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Stopped})
+		},
+		"erasure": citizen(func(ctx context.Context, c *appio.Citizen) error { return c.Erase(ctx) }),
+	}
+	for one, revokeFirst := range revocations {
+		for other, revokeThen := range revocations {
+			if one == "erasure" && other != "stop of the service" { // nothing of the citizen can be changed after that
+				continue
+			}
+			t.Run(one+", then "+other, func(t *testing.T) {
+				t.Parallel()
+				begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
+				first, second, m := twoEngines(t, memstore.New(), nil, func(_ context.Context, d appio.Delivery) error {
+					begun <- d.ID
+					<-release
+					return nil
+				})
+				var once sync.Once
+				open := func() { once.Do(func() { close(release) }) }
+				defer open()
+				time.Sleep(350 * time.Millisecond) // what the citizen chose before is older than any lease
+				_, err := first.Sender("tari").Send(t.Context(), m)
+				require.NoError(t, err)
+				id := <-begun
+				for _, revoke := range []func(context.Context, *appio.Engine) error{revokeFirst, revokeThen} {
+					var left *appio.InFlightError
+					require.ErrorAs(t, revoke(t.Context(), second), &left)
+					require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
+				}
+				open()
+				require.Eventually(t, func() bool { return revokeThen(t.Context(), second) == nil }, 5*time.Second, time.Millisecond)
+			})
+		}
+	}
+}
+
+// revoker is the citizen of twoEngines.
+func revoker(e *appio.Engine) *appio.Citizen {
+	return e.Citizen(appio.Identity{Code: "RSSMRA85M10H501S", Level: appio.L2})
 }
 
 // A holdingStore says when consent has been read for a delivery.
@@ -325,7 +356,7 @@ func TestAnEngineThatStoodStillSendsNothing(t *testing.T) {
 				return at
 			}
 			var late atomic.Bool
-			first, second, c, m := twoEngines(t, s, now, func(context.Context, appio.Delivery) error {
+			first, second, m := twoEngines(t, s, now, func(context.Context, appio.Delivery) error {
 				select {
 				case <-revoked:
 					late.Store(true)
@@ -342,7 +373,7 @@ func TestAnEngineThatStoodStillSendsNothing(t *testing.T) {
 				return
 			}
 			time.Sleep(350 * time.Millisecond) // the lease and the skew are over
-			require.NoError(t, c(second).SetPreference(t.Context(), "tari", appio.Preference{}))
+			require.NoError(t, revoker(second).SetPreference(t.Context(), "tari", appio.Preference{}))
 			close(revoked)
 			_, err = second.Flush(t.Context()) // nothing is left
 			require.NoError(t, err)

@@ -4,4 +4,12 @@
 // It is a module of its own, so that none of what these tests import reaches whoever embeds the library. From this folder:
 //
 //	go test -race ./...
+//
+// The long tests go on for some seconds. What sets them otherwise:
+//
+//	-short          a second or two each
+//	ITEST_SECONDS   a time that they share, and their full size as far as that reaches; from 300 on with engines that stand
+//	                still for 40 seconds
+//	ITEST_CRASHES   how often the process is killed in crash
+//	ITEST_SEED      the seed of the random choices, as a test that failed has logged it
 package itest

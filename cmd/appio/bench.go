@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -364,13 +363,4 @@ func parallel(ctx context.Context, goroutines, n, part int, f func(from, to int)
 	wg.Wait()
 	close(errs)
 	return <-errs
-}
-
-// peakRSS is the most memory that the process had, in bytes.
-func peakRSS() int64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return u.Maxrss << 10
 }

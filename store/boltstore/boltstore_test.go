@@ -104,10 +104,11 @@ func TestAnotherFileIsRefused(t *testing.T) {
 func TestMaxSize(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	s := open(t, filepath.Join(t.TempDir(), "io.db"), &boltstore.Options{MaxSize: 1 << 20})
+	_, err := boltstore.Open(filepath.Join(t.TempDir(), "io.db"), &boltstore.Options{MaxSize: 4096})
+	require.ErrorIs(t, err, store.ErrInvalid)
+	s := open(t, filepath.Join(t.TempDir(), "io.db"), &boltstore.Options{MaxSize: 4 << 20})
 	value := make([]byte, 50_000)
 	kept := 0
-	var err error
 	for ; kept < 1000; kept++ {
 		_, err = s.Commit(ctx, []store.Change{{Owner: "o", Rev: uint64(kept), Put: []store.Record{{Key: store.Key(fmt.Sprint(kept)), Value: value}}}})
 		if err != nil {
@@ -247,7 +248,7 @@ func TestDamageDoesNotKillTheHost(t *testing.T) {
 	require.NoError(t, err)
 	whole = bytes.TrimRight(whole, "\x00")
 	rng := rand.New(rand.NewPCG(1, 2))
-	damages := 75
+	damages := 40
 	if testing.Short() {
 		damages = 20
 	}

@@ -23,5 +23,5 @@
 //
 // The file never shrinks by itself, and the bytes of what was deleted stay in free pages until they are used again.
 // [Store.Compact] rewrites it without them. With Options.MaxSize a commit that would let the file grow beyond is store.ErrFull;
-// deleting makes room within it.
+// a sixteenth of it is kept for deleting, which takes room before it makes some.
 package boltstore

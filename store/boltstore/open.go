@@ -22,7 +22,7 @@ import (
 // Options may be nil; so may every field be its zero value.
 type Options struct {
 	LockTimeout time.Duration // how long to wait for a file that is in use; 0: one second
-	MaxSize     int64         // bytes of the file; a Commit beyond it is store.ErrFull; 0: no limit
+	MaxSize     int64         // bytes of the file, which grows in steps; 1 MiB or more; a Commit beyond it is store.ErrFull; 0: no limit
 }
 
 // A Store is a [store.Store] in one file, which it holds locked. It may be used concurrently.
@@ -49,6 +49,9 @@ func Open(path string, opts *Options) (*Store, error) {
 	}
 	if s.opts.LockTimeout <= 0 {
 		s.opts.LockTimeout = time.Second
+	}
+	if s.opts.MaxSize < 0 || s.opts.MaxSize > 0 && s.opts.MaxSize < 1<<20 {
+		return nil, fmt.Errorf("%w: boltstore: MaxSize is 0, or 1 MiB or more", store.ErrInvalid)
 	}
 	f, err := openFile(path, &s.opts)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -91,6 +92,13 @@ func (s *Store) serve(batch []*request) {
 	default:
 		err = s.commit(batch)
 	}
+	if errors.Is(err, store.ErrFull) && len(batch) > 1 { // what asks for less may have room alone
+		for _, r := range batch {
+			r.errs = nil
+			s.serve([]*request{r})
+		}
+		return
+	}
 	for _, r := range batch {
 		if err != nil {
 			r.errs = nil
@@ -110,6 +118,7 @@ func (s *Store) commit(batch []*request) error {
 			return err
 		}
 		before = tx.ID()
+		s.file.db.MaxSize = s.opts.limit(batch)
 		n, err := apply(tx, batch)
 		if err != nil || n == 0 {
 			return errors.Join(err, tx.Rollback())
@@ -117,6 +126,20 @@ func (s *Store) commit(batch []*request) error {
 		return tx.Commit()
 	})
 	return s.explain(err, before)
+}
+
+// limit is how far the file may grow for a batch. What puts records leaves some room, so that in a full file records can still
+// be deleted, which takes pages before it frees any.
+func (o *Options) limit(batch []*request) int {
+	room := max(o.MaxSize/16, 128<<10)
+	for _, r := range batch {
+		for i := range r.changes {
+			if len(r.changes[i].Put) > 0 {
+				return int(min(max(o.MaxSize-room, min(o.MaxSize, 1)), math.MaxInt))
+			}
+		}
+	}
+	return int(min(o.MaxSize, math.MaxInt))
 }
 
 // explain returns the contract's error for one of writing, and ends the use of the store that it must end.
