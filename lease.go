@@ -159,7 +159,8 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, to, _ := e.permitted(old, svc, owner, en.Channel, en.Address, w.Secure, e.now())
 				is, at, _ := e.permitted(now, svc, owner, en.Channel, en.Address, w.Secure, e.now())
-				if recent && (is < Full || at.ID != "" && e.recent(fromMicro(after.profile.address(at.ID).SetAt))) {
+				lately := recent || svc != nil && e.recent(fromMicro(svc.LoweredAt))
+				if lately && (is < Full || at.ID != "" && e.recent(fromMicro(after.profile.address(at.ID).SetAt))) {
 					return true
 				}
 				return is < was || was > None && at.Value != to.Value
@@ -230,7 +231,7 @@ func (e *Engine) addForeign(f *foreignWork, r *store.Record, w *workRecord, refu
 	}
 }
 
-// foreignOfService lists what other engines hold of a service that was allowed while the service was as before, and is not now.
+// foreignOfService lists what other engines hold of a service that has lost something, and may show more of than is allowed now.
 func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*foreignWork, error) {
 	f := &foreignWork{}
 	now := e.now()
@@ -263,9 +264,8 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 				return nil, err
 			}
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
-				was, _, _ := e.permitted(cs, before, r.Owner, en.Channel, en.Address, w.Secure, now)
 				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
-				return is < was || is < Full && e.recent(fromMicro(before.LoweredAt))
+				return is < Full // what it may show less of now, it may have been claimed with more
 			})
 		}
 		if len(recs) < q.Limit {
