@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"math/rand/v2"
-	"net/url"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -485,98 +481,6 @@ func (d *dispatcher) startable(r *Route, it *item) bool {
 		return false
 	}
 	return it.started+d.e.opts.Lease-d.e.mono() >= r.Timeout+d.e.opts.Margin // looked at last: see lease.go
-}
-
-// resultOf reads what a channel answered. Its error is code of the channel, too, and so is Options.Backoff of the host: what panics
-// there is a failure of this delivery.
-func (e *Engine) resultOf(err error, a *attempt) (r result) {
-	if err == nil {
-		return result{kind: resultDelivered}
-	}
-	r = result{kind: resultFailed, cause: "an error that cannot be printed", after: time.Minute}
-	defer func() {
-		if recover() != nil {
-			e.log().Error("a channel's error, or Options.Backoff, panicked", "channel", a.what.Channel)
-		}
-	}()
-	var m *markedError
-	if errors.As(err, &m) {
-		switch m.verdict {
-		case verdictPermanent:
-			r.kind = resultPermanent
-		case verdictGone:
-			r.kind = resultGone
-		}
-	}
-	r.cause = cause(err.Error(), a)
-	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
-	if m != nil {
-		r.after = max(r.after, m.after)
-	}
-	return r
-}
-
-const (
-	maxError = 16 << 10 // bytes of a channel's error that are looked through; a longer one is not kept
-	maxCause = 200      // bytes of it that are kept
-	overlap  = 16       // bytes in a row that a cause may share with the message's text
-)
-
-// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token,
-// however the channel wrote them, and short.
-func cause(s string, a *attempt) string {
-	if len(s) > maxError {
-		return "an error too long to keep"
-	}
-	s = strings.ToValidUTF8(s, "?")
-	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Subject} {
-		if secret == "" {
-			continue
-		}
-		for _, written := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`), html.EscapeString(secret)} {
-			s = replaceFold(s, written)
-		}
-	}
-	s = personal.ReplaceAllString(s, "***")
-	if len(s) > maxCause {
-		s = strings.ToValidUTF8(s[:maxCause], "")
-	}
-	for i := 0; i+overlap <= len(s); i += overlap / 2 { // a piece of the text, quoted
-		if piece := s[i : i+overlap]; strings.Contains(a.delivery.Markdown, piece) || strings.Contains(a.delivery.Subject, piece) {
-			return strings.ToValidUTF8(s[:i], "") + "***"
-		}
-	}
-	return s
-}
-
-// personal is what looks like an e-mail address, also escaped, or a fiscal code.
-var personal = regexp.MustCompile(`(?i)[^\s<>"'(),:;]+(?:@|%40)[^\s<>"'(),:;]+|[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]`)
-
-// replaceFold replaces what is equal to secret but for the case of ASCII letters.
-func replaceFold(s, secret string) string {
-	if len(secret) > len(s) {
-		return s
-	}
-	lower := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if 'A' <= r && r <= 'Z' {
-				return r + 'a' - 'A'
-			}
-			return r
-		}, strings.ToValidUTF8(s, "?"))
-	}
-	in, want := lower(s), lower(secret)
-	var b strings.Builder
-	for {
-		i := strings.Index(in, want)
-		if i < 0 || want == "" {
-			b.WriteString(s)
-			return b.String()
-		}
-		b.WriteString(s[:i])
-		b.WriteString("***")
-		s, in = s[i+len(want):], in[i+len(want):]
-	}
 }
 
 func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
