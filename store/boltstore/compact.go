@@ -1,101 +1,230 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/appio-go/appio/store"
 )
 
-// Compact rewrites the file without its free pages; what was deleted is then gone from it. Commits wait meanwhile. A crash
-// leaves the old file or the new one, with the same records.
+// compacted ends the name of the file that Compact makes beside the store's.
+const compacted = ".compact"
+
+// Compact rewrites the file without what is no longer in use: what was deleted or replaced is then gone from it. Changes wait
+// meanwhile, and a file as large as what is in use is made beside this one. A crash leaves the old file or the new one, with
+// the same records.
 func (s *Store) Compact(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
+	s.keeper.rivals.Add(1)
+	select {
+	case s.keeper.idle <- struct{}{}:
+		s.keeper.rivals.Add(-1)
+	case <-ctx.Done():
+		s.keeper.rivals.Add(-1)
+		return s.ready(ctx)
+	}
+	defer func() { <-s.keeper.idle }()
 	if err := s.ask(ctx, &request{work: func() error { return s.compact(ctx) }}); err != nil {
-		return fmt.Errorf("boltstore: compact: %w", err)
+		return fmt.Errorf("boltstore: compact: %w", pathless(full(err)))
 	}
 	return nil
 }
 
-// compact is called by the writer.
+// compact is done by the writer, while the keeper is not at work.
 func (s *Store) compact(ctx context.Context) error {
-	temporary := s.path + ".compact"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return pathless(err)
+	name := s.path + compacted
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	next, err := openFile(temporary, &s.opts)
+	next, err := openContent(name, &s.opts)
 	if err != nil {
+		os.Remove(name)
 		return err
 	}
-	if err = s.replace(ctx, next, temporary); err != nil {
-		next.close()
-		os.Remove(temporary)
+	c := copier{ctx: ctx, from: s, to: &next}
+	if err = errors.Join(c.copy(), s.file.at("copied")); err == nil {
+		err = os.Rename(name, s.path) // the file has been locked since it was made
 	}
-	return err
-}
-
-// replace fills next with what the file holds, and uses it instead. It is locked before it gets the file's name.
-func (s *Store) replace(ctx context.Context, next *file, temporary string) error {
-	next.db.NoSync = true
-	for _, name := range [][]byte{bucketOwners, bucketRecords, bucketDue} {
-		for after, more := []byte(nil), true; more; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := s.view(func(from *bolt.Tx) error {
-				return next.db.Update(func(to *bolt.Tx) (err error) {
-					after, err = copyPart(to.Bucket(name), from.Bucket(name).Cursor(), after)
-					more = after != nil
-					return err
-				})
-			}); err != nil {
-				return err
-			}
-		}
+	if err != nil {
+		return errors.Join(err, next.file.close(false), os.Remove(name))
 	}
-	next.db.NoSync = false
-	if err := next.db.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, s.path); err != nil {
-		return pathless(err)
+	if err := errors.Join(s.file.at("renamed"), syncDir(filepath.Dir(s.path))); err != nil {
+		return s.fail(err) // which file has the name after a crash is not known
 	}
 	s.mu.Lock()
 	old := s.file
-	s.file = next
+	s.content = next
+	s.open.Store(next.file)
+	s.epoch++
 	s.mu.Unlock()
-	old.close()
-	return syncDir(filepath.Dir(s.path))
+	return old.close(false)
 }
 
-// copyPart copies some entries after a key, and returns the last of them, nil if there was none.
-func copyPart(to *bolt.Bucket, from *bolt.Cursor, after []byte) (last []byte, err error) {
-	to.FillPercent = 1
-	k, v := from.First()
-	if after != nil {
-		from.Seek(after)
-		k, v = from.Next()
+// A copier copies what is in use of a store to a new file.
+type copier struct {
+	ctx   context.Context
+	from  *Store
+	to    *content
+	run   *runBuilder
+	batch []copied
+	size  int // of the values of batch
+}
+
+// A copied is a place and, if it is that of a record, what is needed to write its value anew.
+type copied struct {
+	place, payload []byte
+	owner          store.Owner
+	entry          entry
+}
+
+// copyAtOnce is how many bytes of values are copied in one transaction, about.
+const copyAtOnce = 2 << 20
+
+func (c *copier) copy() error {
+	c.to.file.db.NoSync = true
+	c.run = newRunBuilder(c.to.nextRun, partsSize(c.from.opts.Memory), func(parts []part) error {
+		return c.to.file.update(partsNeed(parts), func(tx *bolt.Tx) error { return putParts(tx.Bucket(bucketRuns), parts) })
+	})
+	c.to.nextRun++
+	m := merger{all: true, dead: map[uint64]uint64{}, moved: map[[2]uint64]bool{}}
+	for _, t := range c.from.tables {
+		next, stop := iter.Pull2(t.places())
+		defer stop()
+		m.streams = append(m.streams, &stream{pull: next})
 	}
-	for size := 0; k != nil && size < 4<<20; k, v = from.Next() {
-		if err := to.Put(k, v); err != nil {
-			return nil, err
+	for _, r := range slices.Backward(c.from.state.runs) {
+		m.streams = append(m.streams, &stream{s: c.from, run: r})
+	}
+	if err := m.merge(c.add); err != nil {
+		return err
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	r, err := c.run.finish()
+	if err != nil {
+		return err
+	}
+	next := state{mark: c.to.nextSegment()}
+	if r != nil {
+		next.runs = []*run{r}
+	}
+	if err := c.to.turn(next, r, c.to.segments); err != nil {
+		return err
+	}
+	c.to.state, c.to.cut = next, true
+	c.to.file.db.NoSync = false
+	if err := c.to.file.db.Sync(); err != nil {
+		return err
+	}
+	// bbolt goes back by one transaction if its last meta page is damaged: that must not be to a file half made.
+	return c.to.file.update(need{step: "settle"}, func(*bolt.Tx) error { return nil })
+}
+
+// add takes a place that is in use.
+func (c *copier) add(place, payload []byte) error {
+	x := copied{place: bytes.Clone(place), payload: bytes.Clone(payload)}
+	if place[0] == placeOwner && payload[0]&flagPut != 0 {
+		o, key, ok := splitName(place[1:])
+		if !ok {
+			return damaged("a place")
 		}
-		last, size = append(last[:0], k...), size+len(k)+len(v)
+		var err error
+		if x.entry, err = decodeEntry(x.payload); err != nil {
+			return err
+		}
+		x.owner, x.entry.key = o, store.Key(key)
 	}
-	return last, nil
+	c.batch = append(c.batch, x)
+	c.size += int(x.entry.size)
+	if c.size < copyAtOnce && len(c.batch) < copyAtOnce/64 {
+		return nil
+	}
+	return c.flush()
 }
 
-// syncDir makes a rename in dir durable.
+// flush writes the values of the batch to the log, and then its places to the run.
+func (c *copier) flush() error {
+	if err := c.from.ready(c.ctx); err != nil {
+		return err
+	}
+	moves, err := c.moves()
+	if err != nil {
+		return err
+	}
+	if len(moves) > 0 {
+		if err := c.to.append(moves, noSpare); err != nil {
+			return err
+		}
+	}
+	for _, m := range moves {
+		c.to.made(m, m.at+uint64(len(m.frame)))
+	}
+	for i := range c.batch {
+		x := &c.batch[i]
+		if x.entry.size > 0 {
+			for len(moves[0].entries) == 0 {
+				moves = moves[1:]
+			}
+			x.entry.addr = moves[0].at + moves[0].entries[0].addr
+			moves[0].entries = moves[0].entries[1:]
+			x.payload = appendEntry(x.payload[:0], &x.entry)
+		}
+		if err := c.run.add(x.place, x.payload); err != nil {
+			return err
+		}
+	}
+	c.batch, c.size = c.batch[:0], 0
+	return nil
+}
+
+// moves returns changes with the values of the batch, in its order.
+func (c *copier) moves() (moves []*change, err error) {
+	err = c.from.view(func(tx *bolt.Tx) error {
+		log := logReader{c: tx.Bucket(bucketLog).Cursor()}
+		for i := 0; i < len(c.batch); {
+			var puts []store.Record
+			owner := c.batch[i].owner
+			for ; i < len(c.batch) && c.batch[i].owner == owner && len(puts) < store.MaxRecords; i++ {
+				x := &c.batch[i]
+				if x.entry.size == 0 {
+					continue
+				}
+				value, err := log.value(nil, owner, &x.entry)
+				if err != nil {
+					return err
+				}
+				puts = append(puts, store.Record{Key: x.entry.key, Lane: x.entry.lane, Due: timeOf(x.entry.due), Value: value})
+			}
+			if len(puts) > 0 {
+				m := encodeMove(owner, puts)
+				moves = append(moves, &m)
+			}
+		}
+		return nil
+	})
+	return moves, err
+}
+
+// syncDir makes a rename in a directory durable.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // where a directory cannot be written to disk
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return pathless(err)
+		return err
 	}
-	defer d.Close()
-	return pathless(d.Sync())
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -2,36 +2,14 @@ package boltstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/appio-go/appio/store"
 )
-
-// The bounds of what is written together; one call may be above them alone.
-const (
-	maxBatchChanges = 4096
-	maxBatchBytes   = 8 << 20
-)
-
-// A request is a call of Commit, or work that the writer does between commits.
-type request struct {
-	changes []store.Change
-	size    int
-	work    func() error // instead of changes
-	taken   atomic.Bool  // by the writer, or by the caller, who no longer waits
-	errs    []error
-	done    chan error
-}
 
 // Commit implements [store.Writer]. What arrives while a commit is being written is written together by the next one.
 // A context that ends after writing has begun is not heeded.
@@ -45,286 +23,261 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]error, er
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	r := &request{changes: changes, size: sizeOf(changes)}
-	err := s.ask(ctx, r)
-	return r.errs, err
+	r := &request{changes: encode(changes)}
+	for i := range r.changes {
+		r.size += len(r.changes[i].frame)
+	}
+	if err := s.ask(ctx, r); err != nil {
+		return nil, err
+	}
+	return r.errs, nil
 }
 
 // ask hands r to the writer and waits for the answer, or until ctx ends and the writer has not begun.
 func (s *Store) ask(ctx context.Context, r *request) error {
 	r.done = make(chan error, 1)
 	if !s.queue.add(r) {
-		return s.ready(context.Background())
+		return *s.down.Load()
 	}
 	select {
 	case err := <-r.done:
 		return err
+	case <-s.broken:
 	case <-ctx.Done():
 		if r.taken.CompareAndSwap(false, true) {
 			return fmt.Errorf("%w: %w", store.ErrAborted, ctx.Err())
 		}
-		return <-r.done
+		select {
+		case err := <-r.done:
+			return err
+		case <-s.broken:
+		}
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-time.After(patience): // the writer waits for a lock of bbolt that is never released
+		return fmt.Errorf("%w: bbolt does not answer", store.ErrCorrupt)
 	}
 }
 
-// write is the writer: the only goroutine that changes the file.
+// patience is how long to wait for goroutines that may be caught in bbolt after it has panicked.
+const patience = time.Second
+
+// write is the writer: the only goroutine that changes the file and the tables.
 func (s *Store) write() {
+	var batch []*request
 	for range s.queue.wake {
-		for batch := s.queue.take(); len(batch) > 0; batch = s.queue.take() {
+		for {
+			batch = s.queue.take(batch[:0], s.brimful() && s.refusal() == nil)
+			if len(batch) == 0 {
+				break
+			}
 			s.serve(batch)
+			clear(batch)
 		}
-		if s.queue.isClosed() {
+		if rest, closed := s.queue.rest(); closed {
+			for _, r := range rest {
+				r.done <- *s.down.Load()
+			}
 			return
 		}
 	}
 }
 
+// brimful reports whether changes must wait until the keeper has written a table to the file.
+func (s *Store) brimful() bool {
+	limit := s.opts.Memory
+	if len(s.tables) > 1 {
+		limit /= 2
+	}
+	return s.tables[0].size >= limit
+}
+
+// refusal returns why changes cannot be made, now or any more.
+func (s *Store) refusal() error {
+	if err := s.down.Load(); err != nil {
+		return *err
+	}
+	if err := s.stale.Load(); err != nil {
+		return *err
+	}
+	if err := s.stuck.Load(); err != nil && s.brimful() {
+		return *err
+	}
+	return nil
+}
+
 // serve answers all requests of a batch.
 func (s *Store) serve(batch []*request) {
-	var err error
-	switch {
-	case s.down.Load() != nil:
-		err = *s.down.Load()
-	case batch[0].work != nil:
-		err = batch[0].work()
-	case s.stale.Load() != nil: // surely not applied
-		err = fmt.Errorf("%w: %w", store.ErrAborted, *s.stale.Load())
-	default:
-		err = s.commit(batch)
-	}
-	if errors.Is(err, store.ErrFull) && len(batch) > 1 { // what asks for less may have room alone
-		for _, r := range batch {
-			r.errs = nil
-			s.serve([]*request{r})
+	if work := batch[0].work; work != nil {
+		err := s.refusal()
+		if err == nil || errors.Is(err, store.ErrFull) {
+			err = work()
 		}
+		batch[0].done <- err
 		return
 	}
+	err := s.commit(batch)
+	if errors.Is(err, store.ErrFull) {
+		s.keeper.force.Store(true)
+		signal(s.keeper.wake)
+		for _, r := range batch { // a smaller one may have room
+			r.errs, r.err = nil, nil
+			if err := s.commit([]*request{r}); err != nil {
+				r.err = err
+			}
+		}
+		err = nil
+	}
 	for _, r := range batch {
-		if err != nil {
+		if r.err == nil {
+			r.err = err
+		}
+		if r.err != nil {
 			r.errs = nil
 		}
-		r.done <- err
+		r.done <- r.err
 	}
 }
 
-// commit writes the changes of a batch in one transaction.
+// commit makes the changes of a batch that do not conflict: it appends them to the log, and then applies them.
 func (s *Store) commit(batch []*request) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	before := -1
-	err := contain(func() error {
-		tx, err := s.file.db.Begin(true)
-		if err != nil {
-			return err
-		}
-		before = tx.ID()
-		s.file.db.MaxSize = s.opts.limit(batch)
-		n, err := apply(tx, batch)
-		if err != nil || n == 0 {
-			return errors.Join(err, tx.Rollback())
-		}
-		return tx.Commit()
-	})
-	return s.explain(err, before)
-}
-
-// limit is how far the file may grow for a batch. What puts records leaves some room, so that in a full file records can still
-// be deleted, which takes pages before it frees any.
-func (o *Options) limit(batch []*request) int {
-	room := max(o.MaxSize/16, 128<<10)
-	for _, r := range batch {
-		for i := range r.changes {
-			if len(r.changes[i].Put) > 0 {
-				return int(min(max(o.MaxSize-room, min(o.MaxSize, 1)), math.MaxInt))
-			}
-		}
-	}
-	return int(min(o.MaxSize, math.MaxInt))
-}
-
-// explain returns the contract's error for one of writing, and ends the use of the store that it must end.
-func (s *Store) explain(err error, before int) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, store.ErrCorrupt):
-		s.shut(fmt.Errorf("%w: %w", store.ErrClosed, store.ErrCorrupt))
+	if err := s.refusal(); err != nil {
 		return err
-	case errors.Is(err, berrors.ErrMaxSizeReached):
-		return fmt.Errorf("%w: MaxSize", store.ErrFull)
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%w: %w", store.ErrFull, syscall.ENOSPC)
-	default:
-		failed := fmt.Errorf("%w: %w", store.ErrFailed, pathless(err))
-		s.stale.CompareAndSwap(nil, &failed)
-		return failed
 	}
+	made, err := s.judge(batch)
+	if err != nil || len(made) == 0 {
+		return err
+	}
+	spare := spareDelete
+	for _, c := range made {
+		if !c.deletes() {
+			spare = sparePut
+		}
+	}
+	if err := s.explain(s.append(made, spare)); err != nil {
+		return err
+	}
+	s.apply(made)
+	if s.tables[0].size >= s.opts.Memory/2 {
+		signal(s.keeper.wake)
+	}
+	return nil
 }
 
-// apply makes the changes that do not conflict, in the order of their owners, and returns how many.
-func apply(tx *bolt.Tx, batch []*request) (made int, err error) {
-	type item struct {
-		r *request
-		i int
+// judge returns the changes that do not conflict, and says in the requests which do.
+func (s *Store) judge(batch []*request) (made []*change, err error) {
+	revs := map[store.Owner]uint64{} // of owners that are not in the first table, or are changed in this batch
+	if err := s.lookUp(batch, revs); err != nil {
+		return nil, err
 	}
-	var items []item
 	for _, r := range batch {
-		for i := range r.changes {
-			items = append(items, item{r, i})
-		}
-	}
-	slices.SortStableFunc(items, func(a, b item) int {
-		return cmpOwner(a.r.changes[a.i].Owner, b.r.changes[b.i].Owner)
-	})
-	owners := tx.Bucket(bucketOwners)
-	for _, it := range items {
-		c := &it.r.changes[it.i]
-		rev := uint64(0)
-		if b := owners.Get([]byte(c.Owner)); len(b) == 8 {
-			rev = binary.BigEndian.Uint64(b)
-		} else if b != nil {
-			return 0, damaged("a revision")
-		}
-		if rev != c.Rev {
-			if it.r.errs == nil {
-				it.r.errs = make([]error, len(it.r.changes))
-			}
-			it.r.errs[it.i] = store.ErrConflict
+		if r.err != nil {
 			continue
 		}
-		if err := applyOne(tx, c); err != nil {
-			return 0, err
-		}
-		made++
-		if err := owners.Put([]byte(c.Owner), binary.BigEndian.AppendUint64(nil, rev+1)); err != nil {
-			return 0, err
+		for i := range r.changes {
+			c := &r.changes[i]
+			rev, ok := revs[c.owner]
+			if !ok {
+				rev = s.tables[0].owners[c.owner].rev
+			}
+			if rev != c.rev {
+				if r.errs == nil {
+					r.errs = make([]error, len(r.changes))
+				}
+				r.errs[i] = store.ErrConflict
+				continue
+			}
+			revs[c.owner] = rev + 1
+			made = append(made, c)
 		}
 	}
 	return made, nil
 }
 
-func applyOne(tx *bolt.Tx, c *store.Change) error {
-	records, due := tx.Bucket(bucketRecords), tx.Bucket(bucketDue)
-	remove := func(place []byte) error {
-		old := records.Get(place)
-		if old == nil {
-			return nil
-		}
-		var r store.Record
-		if err := decodeRecord(&r, old); err != nil {
-			return err
-		}
-		if r.Due.IsZero() {
-			return nil
-		}
-		return due.Delete(append(appendDue(nil, r.Lane, dueOf(r.Due)), place...))
-	}
-	for _, k := range c.Delete {
-		place := appendPlace(nil, c.Owner, k)
-		if err := remove(place); err != nil {
-			return err
-		}
-		if err := records.Delete(place); err != nil {
-			return err
-		}
-	}
-	for i := range c.Put {
-		r := &c.Put[i]
-		place := appendPlace(nil, c.Owner, r.Key)
-		if err := remove(place); err != nil {
-			return err
-		}
-		if err := records.Put(place, appendRecord(nil, r)); err != nil {
-			return err
-		}
-		if d := dueOf(r.Due); d != 0 {
-			if err := due.Put(append(appendDue(nil, r.Lane, d), place...), nil); err != nil {
-				return err
+// lookUp finds the revisions of owners that the first table does not know. A request of whose owners one cannot be read is
+// answered with that error.
+func (s *Store) lookUp(batch []*request, revs map[store.Owner]uint64) error {
+	var unknown []store.Owner
+	for _, r := range batch {
+		for i := range r.changes {
+			o := r.changes[i].owner
+			if x := s.tables[0].owners[o]; x != nil && !x.moved {
+				continue
+			}
+			if rev, ok := s.revs.get(o, s.epoch); ok {
+				revs[o] = rev
+			} else {
+				unknown = append(unknown, o)
 			}
 		}
 	}
-	return nil
+	if len(unknown) == 0 {
+		return nil
+	}
+	bad := map[store.Owner]error{}
+	err := s.view(func(tx *bolt.Tx) error {
+		v := s.snapshot(tx)
+		var w ownerView
+		for _, o := range unknown {
+			v.owner(&w, o, nil)
+			rev, _, err := w.rev()
+			if err != nil {
+				bad[o] = err
+			}
+			revs[o] = rev
+		}
+		v.release()
+		return nil
+	})
+	for _, r := range batch {
+		for i := range r.changes {
+			if e := bad[r.changes[i].owner]; e != nil {
+				r.err = e
+			}
+		}
+	}
+	return err
 }
 
-func cmpOwner(a, b store.Owner) int {
+// apply makes visible what is in the log. A reader may see some changes before others.
+func (s *Store) apply(made []*change) {
+	for len(made) > 0 {
+		n := min(len(made), 64)
+		s.mu.Lock()
+		for _, c := range made[:n] {
+			s.made(c, c.at+uint64(len(c.frame)))
+			s.tables[0].apply(c, s.segments.kill)
+		}
+		s.mu.Unlock()
+		made = made[n:]
+	}
+}
+
+// update calls f with a transaction that writes, and commits it. The writer calls it.
+func (s *Store) update(n need, f func(tx *bolt.Tx) error) error {
+	return s.explain(s.file.update(n, f))
+}
+
+// explain returns the contract's error for one of writing, and ends the use of the store that it must end.
+func (s *Store) explain(err error) error {
+	var panicked *panicError
 	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+	case errors.As(err, &panicked):
+		s.breakDown(err)
+		return err
+	case err == nil, errors.Is(err, store.ErrAborted), errors.Is(err, store.ErrCorrupt):
+		return err
 	}
-	return 0
+	return s.fail(err)
 }
 
-func sizeOf(changes []store.Change) int {
-	n := 0
-	for i := range changes {
-		for j := range changes[i].Put {
-			n += len(changes[i].Put[j].Key) + len(changes[i].Put[j].Value)
-		}
+// fail makes the store refuse changes from now on.
+func (s *Store) fail(err error) error {
+	if !errors.Is(err, store.ErrFailed) {
+		err = fmt.Errorf("%w: %w", store.ErrFailed, pathless(err))
 	}
-	return n
-}
-
-// A queue is what waits for the writer.
-type queue struct {
-	mu     sync.Mutex
-	waits  []*request
-	closed bool
-	wake   chan struct{}
-}
-
-// add reports false if the queue is closed.
-func (q *queue) add(r *request) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return false
-	}
-	q.waits = append(q.waits, r)
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-// take returns the next requests that are written together, or one of work.
-func (q *queue) take() []*request {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var batch []*request
-	changes, size, n := 0, 0, 0
-	for _, r := range q.waits {
-		if len(batch) > 0 && (r.work != nil || changes+len(r.changes) > maxBatchChanges || size+r.size > maxBatchBytes) {
-			break
-		}
-		n++
-		if !r.taken.CompareAndSwap(false, true) {
-			continue
-		}
-		batch = append(batch, r)
-		if r.work != nil {
-			break
-		}
-		changes += len(r.changes)
-		size += r.size
-	}
-	q.waits = slices.Delete(q.waits, 0, n)
-	return batch
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.closed {
-		q.closed = true
-		close(q.wake)
-	}
-}
-
-func (q *queue) isClosed() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.closed
+	s.stale.CompareAndSwap(nil, &err)
+	return err
 }

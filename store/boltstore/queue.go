@@ -1,0 +1,107 @@
+package boltstore
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// A request is what the writer is asked for: changes, or other work on the file.
+type request struct {
+	changes []change
+	size    int          // bytes of their frames
+	work    func() error // if there are no changes
+	taken   atomic.Bool  // by the writer, or by who asked and no longer waits
+	errs    []error
+	err     error
+	done    chan error
+}
+
+// The bounds of what is written together; a request may be above them alone.
+const (
+	maxBatchChanges = 4096
+	maxBatchBytes   = 8 << 20
+)
+
+// A queue is what waits for the writer.
+type queue struct {
+	mu     sync.Mutex
+	waits  []*request
+	closed bool
+	wake   chan struct{}
+}
+
+// add reports false if the queue is closed.
+func (q *queue) add(r *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waits = append(q.waits, r)
+	signal(q.wake)
+	return true
+}
+
+// take moves to batch the next requests that are written together: those with changes up to the first with work, or that one
+// alone. If no changes may be made, it is the first with work.
+func (q *queue) take(batch []*request, onlyWork bool) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if onlyWork {
+		for i, r := range q.waits {
+			if r.work != nil {
+				q.waits = slices.Delete(q.waits, i, i+1)
+				if r.taken.CompareAndSwap(false, true) {
+					batch = append(batch, r)
+				}
+				return batch
+			}
+		}
+		return batch
+	}
+	changes, size, n := 0, 0, 0
+	for _, r := range q.waits {
+		if len(batch) > 0 && (r.work != nil || changes+len(r.changes) > maxBatchChanges || size+r.size > maxBatchBytes) {
+			break
+		}
+		n++
+		if !r.taken.CompareAndSwap(false, true) {
+			continue
+		}
+		batch = append(batch, r)
+		if r.work != nil {
+			break
+		}
+		changes += len(r.changes)
+		size += r.size
+	}
+	q.waits = slices.Delete(q.waits, 0, n)
+	return batch
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	signal(q.wake)
+}
+
+// rest returns what waits in a closed queue.
+func (q *queue) rest() (waits []*request, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		return nil, false
+	}
+	waits, q.waits = q.waits, nil
+	return waits, true
+}
+
+// signal wakes who waits on c, now or later.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

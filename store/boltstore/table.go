@@ -1,0 +1,172 @@
+package boltstore
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// A table holds, in order, what changes since some moment made of the records that they touched. Values are in the log.
+type table struct {
+	owners map[store.Owner]*owned
+	lanes  map[store.Lane]*list[item]
+	size   int // bytes of memory, about
+}
+
+// An owned is what a table holds of an owner.
+type owned struct {
+	rev     uint64
+	moved   bool // the owner was not changed, only values of it moved: rev is not known
+	entries list[entry]
+}
+
+// An entry is a record without its owner and its value, or says that a record is gone.
+type entry struct {
+	key  store.Key
+	due  uint64 // microseconds since 1970; 0: in no lane
+	addr uint64 // of the value, in the log
+	size uint32 // of the value
+	lane store.Lane
+	gone bool
+}
+
+// An item is the place of a scheduled record within its lane.
+type item struct {
+	due   uint64
+	owner store.Owner
+	key   store.Key
+}
+
+func newTable() *table {
+	return &table{owners: map[store.Owner]*owned{}, lanes: map[store.Lane]*list[item]{}}
+}
+
+// What an owner, an entry and an item take of memory, apart from their names.
+const (
+	ownedSize = 192
+	entrySize = 80
+	itemSize  = 48
+)
+
+// apply makes a change whose values are at the address that it says, and calls dead for each value that it replaces.
+func (t *table) apply(c *change, dead func(addr uint64, size uint32)) {
+	o := t.owners[c.owner]
+	if o == nil {
+		o = &owned{moved: true}
+		t.owners[c.owner] = o
+		t.size += ownedSize + len(c.owner)
+	}
+	if !c.moves {
+		o.rev, o.moved = c.rev+1, false
+	}
+	for i := range c.entries {
+		e := c.entries[i]
+		if !e.gone && e.size > 0 {
+			e.addr += c.at
+		}
+		p := o.entries.seek(func(x *entry) bool { return x.key < e.key })
+		if old := o.entries.at(p); old != nil && old.key == e.key {
+			t.unschedule(c.owner, old)
+			if !old.gone {
+				dead(old.addr, old.size)
+			}
+			*old = e
+		} else {
+			o.entries.insert(p, e, len(c.entries))
+			t.size += entrySize + len(e.key)
+		}
+		t.schedule(c.owner, &e)
+	}
+}
+
+func (t *table) schedule(o store.Owner, e *entry) {
+	if e.due == 0 || e.gone {
+		return
+	}
+	l := t.lanes[e.lane]
+	if l == nil {
+		l = &list[item]{}
+		t.lanes[e.lane] = l
+	}
+	it := item{e.due, o, e.key}
+	l.insert(l.seek(it.follows), it, 1)
+	t.size += itemSize
+}
+
+func (t *table) unschedule(o store.Owner, e *entry) {
+	if e.due == 0 || e.gone {
+		return
+	}
+	l := t.lanes[e.lane]
+	l.remove(l.seek(item{e.due, o, e.key}.follows))
+	t.size -= itemSize
+}
+
+// follows reports whether it is after x in the lane.
+func (it item) follows(x *item) bool { return x.compare(&it) < 0 }
+
+func (it *item) compare(x *item) int {
+	return cmp.Or(cmp.Compare(it.due, x.due), cmp.Compare(it.owner, x.owner), cmp.Compare(it.key, x.key))
+}
+
+// find returns the entry of a key, nil if the table has none.
+func (o *owned) find(k store.Key) *entry {
+	if o == nil {
+		return nil
+	}
+	if e := o.entries.at(o.entries.seek(func(x *entry) bool { return x.key < k })); e != nil && e.key == k {
+		return e
+	}
+	return nil
+}
+
+// dueOf returns t in microseconds since 1970; 0 is no time, or none after 1970.
+func dueOf(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.UnixMicro(), 0))
+}
+
+func timeOf(due uint64) time.Time {
+	if due == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(due)).UTC()
+}
+
+// places yields what a run made of the table has, in order. What it yields is valid until the next.
+func (t *table) places() iter.Seq2[[]byte, []byte] {
+	return func(yield func(place, payload []byte) bool) {
+		var place, payload []byte
+		for _, name := range slices.Sorted(maps.Keys(t.owners)) {
+			o := t.owners[name]
+			place = appendOwner(place[:0], name)
+			if payload = appendRevision(payload[:0], o.rev); !o.moved && !yield(place, payload) {
+				return
+			}
+			n := len(place)
+			for _, chunk := range o.entries.chunks {
+				for i := range chunk {
+					place, payload = append(place[:n], chunk[i].key...), appendEntry(payload[:0], &chunk[i])
+					if !yield(place, payload) {
+						return
+					}
+				}
+			}
+		}
+		for _, lane := range slices.Sorted(maps.Keys(t.lanes)) {
+			for _, chunk := range t.lanes[lane].chunks {
+				for i := range chunk {
+					if place = appendDue(place[:0], lane, chunk[i]); !yield(place, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
