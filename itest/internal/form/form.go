@@ -3,6 +3,7 @@
 package form
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -74,4 +75,15 @@ func Watch(t testing.TB, most time.Duration) {
 		panic(fmt.Sprintf("%s hangs: it was to be over in %v", name, most))
 	})
 	t.Cleanup(func() { timer.Stop() })
+}
+
+// Figures logs what a test has seen, as one line `figures {...}` that other programs read. Numbers of several runs of one test
+// are added up, but those whose name ends in "_max" (the greatest counts) or "_min".
+func Figures(t testing.TB, seen map[string]float64) {
+	t.Helper()
+	line, err := json.Marshal(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("figures %s", line)
 }
