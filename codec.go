@@ -2,7 +2,7 @@ package appio
 
 import (
 	"bytes"
-	"crypto/hmac"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -29,13 +29,13 @@ type codec struct {
 
 	maxSkew time.Duration // leased work is due that much after its lease
 
-	pseudonym []byte // derived from the root secret
-	cursor    []byte
-	token     []byte
-	body      []byte
+	pseudonym *macer // derived from the root secret
+	body      *macer
+	cursor    cipher.AEAD
+	token     cipher.AEAD
 
 	mu      sync.Mutex
-	derived map[uint32][]byte // engine key id -> the key that owners' keys are derived from
+	derived map[uint32]*macer // engine key id -> what owners' keys are derived with
 }
 
 // The kinds of owners. A prefix never changes; "in/" is reserved for messages enqueued in a host's own transaction.
@@ -50,8 +50,8 @@ const (
 const ownerMeta store.Owner = "m/"
 
 func (c *codec) name(prefix, kind, id string) store.Owner {
-	sum := mac(c.pseudonym, kind, id)
-	return store.Owner(prefix + base64.RawURLEncoding.EncodeToString(sum[:16]))
+	sum := c.pseudonym.sum(kind, id)
+	return store.Owner(pseudonym(prefix, sum[:16]))
 }
 
 func (c *codec) citizen(code fiscalcode.Person) store.Owner {
@@ -68,13 +68,18 @@ func (c *codec) apiKey(hash []byte) store.Owner { return c.name(keyOwner, "key",
 func service(id ServiceID) store.Owner { return serviceOwner + store.Owner(id) }
 
 // short is a pseudonym within one owner.
-func (c *codec) short(owner store.Owner, kind, id string) string {
-	sum := mac(c.pseudonym, string(owner), kind, id)
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
+func (c *codec) short(owner store.Owner, prefix, kind, id string) string {
+	sum := c.pseudonym.sum(string(owner), kind, id)
+	return pseudonym(prefix, sum[:12])
 }
 
-// engineKey is the key that owners' keys are derived from, for an engine key; id 0 is the current one.
-func (c *codec) engineKey(id uint32) (uint32, []byte, error) {
+func pseudonym(prefix string, sum []byte) string {
+	var b [32]byte
+	return string(base64.RawURLEncoding.AppendEncode(append(b[:0], prefix...), sum))
+}
+
+// engineKey is what owners' keys are derived with, for an engine key; id 0 is the current one.
+func (c *codec) engineKey(id uint32) (uint32, *macer, error) {
 	var key []byte
 	var err error
 	if id == 0 {
@@ -98,9 +103,9 @@ func (c *codec) engineKey(id uint32) (uint32, []byte, error) {
 	defer c.mu.Unlock()
 	d := c.derived[id]
 	if d == nil {
-		d = derive(key, "records")
+		d = newMacer(derive(key, "records"))
 		if c.derived == nil {
-			c.derived = map[uint32][]byte{}
+			c.derived = map[uint32]*macer{}
 		}
 		c.derived[id] = d
 	}
@@ -132,9 +137,8 @@ func (c *ownerCodec) engineSealer(id uint32) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(c.owner))
-	s := &sealer{aead: newAEAD(h.Sum(nil)), flags: flagSealed, id: n}
+	sum := key.raw(string(c.owner))
+	s := &sealer{aead: newAEAD(sum[:]), flags: flagSealed, id: n}
 	switch {
 	case id == 0:
 		c.engine = s
@@ -185,13 +189,13 @@ func (c *ownerCodec) sealPersonal(r store.Record, v any) (store.Record, error) {
 }
 
 func (c *ownerCodec) sealWith(s *sealer, r store.Record, v any) (store.Record, error) {
-	payload, release, err := encode(v)
+	e, err := encode(v)
 	if err != nil {
 		return r, err
 	}
 	r.Owner, r.Due = c.owner, micro(r.Due)
-	r.Value = s.seal(c.owner, &r, payload)
-	release()
+	r.Value = s.seal(c.owner, &r, e.buf.Bytes())
+	e.release()
 	return r, nil
 }
 
@@ -240,21 +244,23 @@ func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
 	return s.open(c.owner, r)
 }
 
-// encode is msgpack with compact integers; release gives the buffer back.
-func encode(v any) (payload []byte, release func(), err error) {
-	e := encoders.Get().(*encoder)
+// encode is msgpack with compact integers, in e.buf until e is released.
+func encode(v any) (e *encoder, err error) {
+	e = encoders.Get().(*encoder)
 	e.buf.Reset()
 	e.enc.Reset(&e.buf)
 	e.enc.UseCompactInts(true)
 	e.enc.SetSortMapKeys(true)
 	if err := e.enc.Encode(v); err != nil {
-		return nil, nil, fmt.Errorf("appio: encode: %w", err)
+		return nil, fmt.Errorf("appio: encode: %w", err)
 	}
-	return e.buf.Bytes(), func() {
-		if e.buf.Cap() <= 64<<10 {
-			encoders.Put(e)
-		}
-	}, nil
+	return e, nil
+}
+
+func (e *encoder) release() {
+	if e.buf.Cap() <= 64<<10 {
+		encoders.Put(e)
+	}
 }
 
 type encoder struct {
@@ -377,12 +383,13 @@ func guard(b []byte) error {
 
 // bodyHash identifies what a message says, for its idempotency key.
 func (c *codec) bodyHash(m *Message) ([]byte, error) {
-	payload, release, err := encode(newMessageRecord("", m, 0))
+	e, err := encode(newMessageRecord("", m, 0))
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	return mac(c.body, string(payload))[:16], nil
+	defer e.release()
+	sum := c.body.sum(e.buf.String())
+	return sum[:16], nil
 }
 
 // keyHash is how an API key is kept: keys are 256 random bits, so one round of SHA-256 is enough.

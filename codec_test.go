@@ -451,8 +451,8 @@ func TestPseudonyms(t *testing.T) {
 	require.NotContains(t, string(c.citizen(goldenPerson)), string(goldenPerson))
 	// The same text under another kind, or under another owner, has another name.
 	require.NotEqual(t, c.name("", "citizen", "x"), c.name("", "organization", "x"))
-	require.NotEqual(t, c.short("a", "service", "x"), c.short("b", "service", "x"))
-	require.NotEqual(t, c.short("a", "service", "x"), c.short("a", "key", "x"))
+	require.NotEqual(t, c.short("a", "", "service", "x"), c.short("b", "", "service", "x"))
+	require.NotEqual(t, c.short("a", "", "service", "x"), c.short("a", "", "key", "x"))
 	require.NotEqual(t, c.of("a").repeatKey("s", "tx"), c.of("a").repeatKey("st", "x"))
 	require.NotEqual(t, c.of("a").preferenceKey("s"), c.of("a").preferenceKey("t"))
 }

@@ -10,6 +10,8 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"hash"
+	"sync"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -146,16 +148,44 @@ func derive(secret []byte, purpose string) []byte {
 	return key
 }
 
-// mac is HMAC-SHA-256 over the parts, each with its length.
-func mac(key []byte, parts ...string) []byte {
-	h := hmac.New(sha256.New, key)
-	var n [4]byte
+// A macer makes HMAC-SHA-256 with one key, many times: what the key alone decides is computed once.
+type macer struct{ pool sync.Pool }
+
+type macState struct {
+	hash hash.Hash
+	in   []byte
+	out  [sha256.Size]byte
+}
+
+func newMacer(key []byte) *macer {
+	return &macer{sync.Pool{New: func() any { return &macState{hash: hmac.New(sha256.New, key)} }}}
+}
+
+// sum is over the parts, each with its length.
+func (m *macer) sum(parts ...string) [sha256.Size]byte {
+	s := m.pool.Get().(*macState)
+	defer m.pool.Put(s)
+	s.in = s.in[:0]
 	for _, p := range parts {
-		binary.BigEndian.PutUint32(n[:], uint32(len(p)))
-		h.Write(n[:])
-		h.Write([]byte(p))
+		s.in = binary.BigEndian.AppendUint32(s.in, uint32(len(p)))
+		s.in = append(s.in, p...)
 	}
-	return h.Sum(nil)
+	return s.end()
+}
+
+// raw is over text as it is.
+func (m *macer) raw(text string) [sha256.Size]byte {
+	s := m.pool.Get().(*macState)
+	defer m.pool.Put(s)
+	s.in = append(s.in[:0], text...)
+	return s.end()
+}
+
+func (s *macState) end() [sha256.Size]byte {
+	s.hash.Reset()
+	s.hash.Write(s.in)
+	s.hash.Sum(s.out[:0])
+	return s.out
 }
 
 // micro is the time as a store keeps it.

@@ -2,6 +2,9 @@ package appio
 
 import (
 	"bytes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -227,15 +230,29 @@ func TestDerivedSecretsDiffer(t *testing.T) {
 	for _, secret := range []string{"one", "two"} {
 		c := &codec{}
 		c.useRoot([]byte(secret))
-		for name, key := range map[string][]byte{
-			"pseudonym": c.pseudonym, "cursor": c.cursor, "token": c.token, "body": c.body, "records": derive([]byte(secret), "records"),
+		used := func(aead cipher.AEAD) string { return string(aead.Seal(nil, make([]byte, nonceSize), nil, nil)) }
+		for name, trace := range map[string]string{ // what a secret makes of nothing tells it from others
+			"pseudonym": sumOf(c.pseudonym), "body": sumOf(c.body), "records": sumOf(newMacer(derive([]byte(secret), "records"))),
+			"cursor": used(c.cursor), "token": used(c.token),
 		} {
-			require.Len(t, key, keySize)
-			require.Empty(t, seen[string(key)], "%s of %s", name, secret)
-			seen[string(key)] = name
+			require.Empty(t, seen[trace], "%s of %s", name, secret)
+			seen[trace] = name
 		}
 	}
 	// Parts are not run together.
-	require.NotEqual(t, mac([]byte("k"), "ab", "c"), mac([]byte("k"), "a", "bc"))
-	require.NotEqual(t, mac([]byte("k"), "ab"), mac([]byte("k"), "ab", ""))
+	m := newMacer([]byte("k"))
+	require.NotEqual(t, sumOf(m, "ab", "c"), sumOf(m, "a", "bc"))
+	require.NotEqual(t, sumOf(m, "ab"), sumOf(m, "ab", ""))
+	// It is HMAC, also when used again.
+	h := hmac.New(sha256.New, []byte("k"))
+	h.Write([]byte("text"))
+	for range 3 {
+		sum := m.raw("text")
+		require.Equal(t, h.Sum(nil), sum[:])
+	}
+}
+
+func sumOf(m *macer, parts ...string) string {
+	sum := m.sum(parts...)
+	return string(sum[:])
 }

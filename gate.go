@@ -23,7 +23,7 @@ type gates struct {
 
 type gate struct {
 	closed int
-	passes map[*pass]struct{}
+	passes []*pass
 }
 
 // A pass is one sender's place at its gates.
@@ -31,13 +31,14 @@ type pass struct {
 	owners [2]store.Owner // the citizen and the service; "": none
 
 	// Guarded by gates.mu.
-	sending bool // begin was called
-	stopped bool // it may not begin
+	at      [2]int // where it stands among the passes of each gate
+	sending bool   // begin was called
+	stopped bool   // it may not begin
 
 	delivery sending // what is sent, from begin on
-	cancel   context.CancelCauseFunc
+	cancel   func()
 	group    *passGroup    // the others of the same call of a channel
-	done     chan struct{} // closed by leave
+	done     chan struct{} // closed by leave; made for who waits
 }
 
 // A passGroup is the passes of one call of a channel: a revocation from inside does not wait for its own call.
@@ -54,8 +55,6 @@ type sending struct {
 	Secure  bool // by the message
 }
 
-var errRevoked = errors.New("appio: revoked while under way")
-
 // enter takes a pass, or reports false if a gate is closed.
 func (g *gates) enter(p *pass) bool {
 	g.mu.Lock()
@@ -65,10 +64,11 @@ func (g *gates) enter(p *pass) bool {
 			return false
 		}
 	}
-	p.done = make(chan struct{})
-	for _, o := range p.owners {
+	for i, o := range p.owners {
 		if o != "" {
-			g.at(o).passes[p] = struct{}{}
+			t := g.at(o)
+			p.at[i] = len(t.passes)
+			t.passes = append(t.passes, p)
 		}
 	}
 	return true
@@ -78,7 +78,7 @@ func (g *gates) enter(p *pass) bool {
 func (g *gates) at(o store.Owner) *gate {
 	t := g.m[o]
 	if t == nil {
-		t = &gate{passes: map[*pass]struct{}{}}
+		t = &gate{}
 		if g.m == nil {
 			g.m = map[store.Owner]*gate{}
 		}
@@ -88,7 +88,7 @@ func (g *gates) at(o store.Owner) *gate {
 }
 
 // begin turns a pass from reading to sending, or reports false if a revocation came between.
-func (g *gates) begin(p *pass, what sending, group *passGroup, cancel context.CancelCauseFunc) bool {
+func (g *gates) begin(p *pass, what sending, group *passGroup, cancel func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if p.stopped {
@@ -101,13 +101,28 @@ func (g *gates) begin(p *pass, what sending, group *passGroup, cancel context.Ca
 func (g *gates) leave(p *pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, o := range p.owners {
+	for i, o := range p.owners {
 		if t := g.m[o]; o != "" && t != nil {
-			delete(t.passes, p)
+			t.remove(p.at[i], o)
 			g.drop(o, t)
 		}
 	}
-	close(p.done)
+	if p.done != nil {
+		close(p.done)
+	}
+}
+
+// remove takes out the pass at i, in whose place the last one comes.
+func (t *gate) remove(i int, o store.Owner) {
+	n := len(t.passes) - 1
+	last := t.passes[n]
+	t.passes[i], t.passes[n] = last, nil
+	t.passes = t.passes[:n]
+	for j := range last.owners {
+		if last.owners[j] == o {
+			last.at[j] = i
+		}
+	}
 }
 
 // drop forgets a gate at which nobody is. It is called with g.mu held.
@@ -130,8 +145,11 @@ func (g *gates) open(o store.Owner, stop bool) (sending []*pass) {
 	t := g.m[o]
 	t.closed--
 	if stop {
-		for p := range t.passes {
+		for _, p := range t.passes {
 			if p.sending {
+				if p.done == nil {
+					p.done = make(chan struct{})
+				}
 				sending = append(sending, p)
 			} else {
 				p.stopped = true
@@ -178,7 +196,7 @@ func (e *Engine) awaitRevoked(ctx context.Context, passes []*pass, refused judge
 		if no || err != nil { // not to know is to wait
 			wait = append(wait, p)
 			if p.cancel != nil {
-				p.cancel(errRevoked)
+				p.cancel()
 			}
 		}
 	}

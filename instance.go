@@ -101,7 +101,8 @@ func (e *Engine) keyCheck(id uint32, instance []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mac(key, "check", string(instance))[:16], nil
+	sum := key.sum("check", string(instance))
+	return sum[:16], nil
 }
 
 func (e *Engine) makeNew(ctx context.Context) (done bool, err error) {
@@ -146,8 +147,8 @@ func (e *Engine) writeInstance(ctx context.Context, rev uint64, f formatRecord, 
 }
 
 func (c *codec) useRoot(secret []byte) {
-	c.pseudonym = derive(secret, "pseudonym")
-	c.cursor = derive(secret, "cursor")
-	c.token = derive(secret, "token")
-	c.body = derive(secret, "body")
+	c.pseudonym = newMacer(derive(secret, "pseudonym"))
+	c.body = newMacer(derive(secret, "body"))
+	c.cursor = newAEAD(derive(secret, "cursor"))
+	c.token = newAEAD(derive(secret, "token"))
 }

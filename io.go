@@ -51,6 +51,7 @@ type Engine struct {
 	codec     *codec
 	writer    *writer
 	gates     gates
+	services  openServices
 	contacts  buckets
 	ulids     ulids
 	now       func() time.Time
@@ -274,14 +275,14 @@ func (e *Engine) do(ctx context.Context, o *op) error {
 
 // view reads records of one owner, and the service record of another if also is set.
 func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, also store.Owner, keys ...store.Key) (*draft, error) {
-	d := &draft{ownerCodec: e.codec.of(owner)}
+	d := &draft{ownerCodec: *e.codec.of(owner)}
 	reads := make([]store.Read, 1, 2)
 	reads[0] = store.Read{Owner: owner, Range: rng}
 	for _, k := range keys {
 		d.want(k, &reads[0])
 	}
 	if also != "" {
-		reads = append(reads, store.Read{Owner: also, Keys: []store.Key{keyService}})
+		reads = append(reads, store.Read{Owner: also, Keys: serviceKeys})
 	}
 	snaps, err := e.store.View(ctx, reads)
 	if err != nil {
@@ -289,11 +290,7 @@ func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, a
 	}
 	d.load(&reads[0], &snaps[0])
 	if also != "" {
-		s := &serviceEntry{}
-		if recs := snaps[1].Records; len(recs) > 0 {
-			s.record, s.err = e.decodeService(also, &recs[0])
-		}
-		d.services = map[store.Owner]*serviceEntry{also: s}
+		d.services = services{also: e.serviceOf(also, &snaps[1])}
 	}
 	return d, nil
 }

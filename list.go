@@ -152,7 +152,7 @@ func (c *codec) sealCursor(list string, p position) Cursor {
 	}
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce)
-	out := newAEAD(c.cursor).Seal(nonce, nonce, append(b, p.key...), []byte(list))
+	out := c.cursor.Seal(nonce, nonce, append(b, p.key...), []byte(list))
 	return Cursor(base64.RawURLEncoding.EncodeToString(out))
 }
 
@@ -165,7 +165,7 @@ func (c *codec) openCursor(list string, cur Cursor) (position, error) {
 	if err != nil || len(b) < nonceSize+tagSize+1 {
 		return position{}, bad
 	}
-	b, err = newAEAD(c.cursor).Open(nil, b[:nonceSize], b[nonceSize:], []byte(list))
+	b, err = c.cursor.Open(nil, b[:nonceSize], b[nonceSize:], []byte(list))
 	if err != nil {
 		return position{}, bad
 	}

@@ -71,6 +71,14 @@ func hash32(s string) uint32 {
 	return h.Sum32()
 }
 
+// isConsent reports whether a citizen's consent depends on the record; isMessage, whether it is a message.
+func isConsent(k store.Key) bool {
+	return k == keyTombstone || k == keyDataKey || k == keyProfile || strings.HasPrefix(string(k), prefixPreference) ||
+		strings.HasPrefix(string(k), prefixActivation)
+}
+
+func isMessage(k store.Key) bool { return strings.HasPrefix(string(k), prefixMessage) }
+
 func messageKey(id MessageID) store.Key  { return prefixMessage + store.Key(id) }
 func stateKey(id MessageID) store.Key    { return prefixMessage + store.Key(id) + stateSuffix }
 func decisionKey(id MessageID) store.Key { return prefixDecision + store.Key(id) }
@@ -80,15 +88,15 @@ func leasedKey(id MessageID) store.Key   { return prefixLeased + store.Key(id) }
 func historyKey(n uint64) store.Key      { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
 
 func (c *ownerCodec) preferenceKey(id ServiceID) store.Key {
-	return prefixPreference + store.Key(c.short(c.owner, "service", string(id)))
+	return store.Key(c.short(c.owner, prefixPreference, "service", string(id)))
 }
 
 func (c *ownerCodec) activationKey(id ServiceID) store.Key {
-	return prefixActivation + store.Key(c.short(c.owner, "service", string(id)))
+	return store.Key(c.short(c.owner, prefixActivation, "service", string(id)))
 }
 
 func (c *ownerCodec) repeatKey(id ServiceID, key string) store.Key {
-	return prefixRepeat + store.Key(c.short(c.owner, "key", string(id)+"\x00"+key))
+	return store.Key(c.short(c.owner, prefixRepeat, "key", string(id)+"\x00"+key))
 }
 
 // quarantineKey keeps where a record stood beside its bytes, which are not changed.

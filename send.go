@@ -167,6 +167,9 @@ type acceptance struct {
 	held   *reservation // room with Run for the deliveries
 	start  time.Duration
 	items  []*item
+	tx     *draft
+	flow   *flow      // of the items
+	known  *knowledge // once the message is stored
 }
 
 func (a *acceptance) prepare(s *Sender, m Message) error {
@@ -197,7 +200,7 @@ func (a *acceptance) op() *op {
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
 	}
-	return &op{owner: a.owner.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
+	return &op{owner: a.owner.owner, codec: a.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
 }
 
 // apply is the whole of sending: the service's limits, the idempotency key, the decision, and what it leads to, as one change
@@ -273,7 +276,7 @@ func (a *acceptance) apply(tx *draft) error {
 			return err
 		}
 	}
-	return a.putWork(tx, cs.profile, &decision, now)
+	return a.putWork(tx, cs, stored, &decision, now)
 }
 
 const (
@@ -284,8 +287,8 @@ const (
 )
 
 // putWork puts the message's deliveries: leased to this engine if its Run has room for them, and due now if not.
-func (a *acceptance) putWork(tx *draft, p *profileRecord, d *Decision, now time.Time) error {
-	e := a.s.e
+func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *Decision, now time.Time) error {
+	e, p := a.s.e, cs.profile
 	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
 	for i, c := range d.Channels {
 		r := &e.opts.Channels[i]
@@ -308,13 +311,21 @@ func (a *acceptance) putWork(tx *draft, p *profileRecord, d *Decision, now time.
 	if a.held = e.reserve(w.Entries); a.held != nil {
 		w.Lease = e.newLease(now)
 		record.Key, record.Due = leasedKey(a.id), e.takeOver(w.Lease)
-		a.items = newItems(tx.owner, a.id, w, a.start)
+		a.flow = &flow{}
+		a.items = newItems(tx.owner, a.id, w, a.start, a.flow)
 	}
-	return tx.putSealed(record, w)
+	if err := tx.putSealed(record, w); err != nil || a.held == nil {
+		return err
+	}
+	tx.find(record.Key).work = w
+	a.tx, a.flow.sealer, a.known = tx, tx.engine, tx.knowledge(a.id, nil)
+	a.known.consent, a.known.message = cs, m
+	return nil
 }
 
 func (a *acceptance) committed() {
 	if a.held != nil {
+		a.flow.learn(a.tx, a.known)
 		a.held.hand(a.items)
 		a.held, a.items = nil, nil
 	}

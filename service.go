@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -276,12 +277,61 @@ func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord,
 	return e.decodeService(d.owner, r)
 }
 
+// decodeService opens a service's record. Nobody changes what it returns: it is kept for as long as the record has the same bytes.
 func (e *Engine) decodeService(owner store.Owner, r *store.Record) (*serviceRecord, error) {
+	if s := e.services.get(owner, r); s != nil {
+		return s, nil
+	}
 	s := &serviceRecord{}
 	if err := e.codec.of(owner).open(r, s); err != nil {
 		return nil, err
 	}
+	e.services.put(owner, r, s)
 	return s, nil
+}
+
+// serviceOf is what a snapshot of a service has.
+func (e *Engine) serviceOf(owner store.Owner, s *store.Snapshot) *serviceEntry {
+	entry := &serviceEntry{}
+	for i := range s.Records {
+		if r := &s.Records[i]; r.Key == keyService {
+			entry.record, entry.err = e.decodeService(owner, r)
+		}
+	}
+	return entry
+}
+
+// openServices are services' records as they were last opened.
+type openServices struct {
+	mu sync.RWMutex
+	m  map[store.Owner]openService
+}
+
+type openService struct {
+	sealed store.Record
+	record *serviceRecord
+}
+
+// maxOpenServices is where all are forgotten, to begin again.
+const maxOpenServices = 4096
+
+func (o *openServices) get(owner store.Owner, r *store.Record) *serviceRecord {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	s, ok := o.m[owner]
+	if !ok || s.sealed.Key != r.Key || s.sealed.Lane != r.Lane || !s.sealed.Due.Equal(r.Due) || !bytes.Equal(s.sealed.Value, r.Value) {
+		return nil
+	}
+	return s.record
+}
+
+func (o *openServices) put(owner store.Owner, r *store.Record, s *serviceRecord) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.m == nil || len(o.m) >= maxOpenServices {
+		o.m = map[store.Owner]openService{}
+	}
+	o.m[owner] = openService{*r, s}
 }
 
 // Services lists all services, by id, forwards only: a Prev cursor is ErrInvalid.

@@ -21,14 +21,15 @@ type withdrawal struct {
 const withdrawalPurpose = "withdraw"
 
 func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) string {
-	payload, release, err := encode(&withdrawal{string(owner), id, channel})
+	e, err := encode(&withdrawal{string(owner), id, channel})
 	if err != nil {
 		return ""
 	}
-	defer release()
+	defer e.release()
+	payload := e.buf.Bytes()
 	nonce := make([]byte, nonceSize, nonceSize+len(payload)+tagSize)
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(newAEAD(c.token).Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))
+	return base64.RawURLEncoding.EncodeToString(c.token.Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))
 }
 
 // decodeText reads what was written as base64, in the one way it is written: the decoder itself passes over line ends.
@@ -45,7 +46,7 @@ func (c *codec) openWithdrawal(token string) (withdrawal, error) {
 	if err != nil || len(b) < nonceSize+tagSize {
 		return w, ErrUnauthorized
 	}
-	b, err = newAEAD(c.token).Open(nil, b[:nonceSize], b[nonceSize:], []byte(withdrawalPurpose))
+	b, err = c.token.Open(nil, b[:nonceSize], b[nonceSize:], []byte(withdrawalPurpose))
 	if err != nil || decode(b, &w) != nil {
 		return w, ErrUnauthorized
 	}

@@ -24,13 +24,14 @@ type item struct {
 	lease   leaseRecord
 	entry   workEntry
 	started time.Duration // on the monotonic clock, before the claim was committed
+	flow    *flow
 }
 
 // newItems are the entries that are held under the record's lease.
-func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration) (items []*item) {
+func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration, f *flow) (items []*item) {
 	for _, en := range w.Entries {
 		if en.Held {
-			items = append(items, &item{owner, id, w.Service, w.Secure, w.Expires, *w.Lease, en, started})
+			items = append(items, &item{owner, id, w.Service, w.Secure, w.Expires, *w.Lease, en, started, f})
 		}
 	}
 	return items
@@ -61,18 +62,21 @@ type result struct {
 // outcomeOp records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
 // worth keeping is that it was delivered after all.
 func (e *Engine) outcomeOp(it *item, r result) *op {
+	var tx *draft
+	var next *knowledge
 	return &op{
-		owner: it.owner,
-		keys:  []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
-		apply: func(tx *draft) error {
-			w := &workRecord{}
-			found, err := tx.read(leasedKey(it.message), w)
+		owner: it.owner, flow: it.flow, id: it.message,
+		keys:      []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
+		committed: func() { it.flow.learn(tx, next) },
+		apply: func(d *draft) error {
+			tx, next = d, nil
+			w, err := tx.readWork(leasedKey(it.message))
 			if err != nil {
 				return err
 			}
 			now := micro(e.now())
 			i := -1
-			if found && w.Lease.same(&it.lease) {
+			if w != nil && w.Lease.same(&it.lease) {
 				i = slices.IndexFunc(w.Entries, func(en workEntry) bool { return en.ID == it.entry.ID && en.Held })
 			}
 			if i < 0 {
@@ -88,7 +92,11 @@ func (e *Engine) outcomeOp(it *item, r result) *op {
 			if err := e.settle(tx, it.message, w, i, r, now); err != nil {
 				return err
 			}
-			return tx.putWork(it.message, w, leasedKey(it.message))
+			if err := tx.putWork(it.message, w, leasedKey(it.message)); err != nil {
+				return err
+			}
+			next = tx.knowledge(it.message, it.flow.known.Load())
+			return nil
 		},
 	}
 }
@@ -175,10 +183,31 @@ func (d *draft) putWork(id MessageID, w *workRecord, from store.Key) error {
 	if err := d.putSealed(r, w); err != nil {
 		return err
 	}
+	d.find(r.Key).work = w
 	if from != r.Key {
 		d.del(from)
 	}
 	return nil
+}
+
+// readWork is the open work under a key, the caller's to change; nil: there is none.
+func (d *draft) readWork(k store.Key) (*workRecord, error) {
+	e := d.find(k)
+	if e == nil || !e.exists {
+		return nil, nil
+	}
+	if e.work != nil {
+		return e.work.clone(), nil
+	}
+	w := &workRecord{}
+	return w, d.open(&e.record, w)
+}
+
+func (w *workRecord) clone() *workRecord {
+	c := *w
+	c.Entries = slices.Clone(w.Entries)
+	c.Done = slices.Clip(w.Done) // only added to
+	return &c
 }
 
 // delivered reports whether an attempt is known to have delivered.
@@ -219,6 +248,9 @@ type claim struct {
 	seen   store.Record
 	held   *reservation
 	items  []*item
+	flow   *flow // of the items
+	tx     *draft
+	known  *knowledge
 	gained int // deliveries claimed
 	moved  bool
 }
@@ -231,7 +263,7 @@ func (c *claim) op() *op {
 
 func (c *claim) apply(tx *draft) error {
 	c.release()
-	c.gained, c.moved = 0, false
+	c.flow, c.gained, c.moved = nil, 0, false
 	rec := tx.get(c.seen.Key)
 	if rec == nil || !rec.Due.Equal(c.seen.Due) {
 		return nil // somebody else was faster
@@ -293,11 +325,17 @@ func (c *claim) apply(tx *draft) error {
 		return nil
 	}
 	c.moved = true
+	from := rec.Key
 	if c.gained > 0 {
 		w.Lease = e.newLease(now)
-		c.items = newItems(tx.owner, id, w, started)
+		c.flow = &flow{}
+		c.items = newItems(tx.owner, id, w, started, c.flow)
 	}
-	return tx.putWork(id, w, rec.Key)
+	if err := tx.putWork(id, w, from); err != nil || c.flow == nil {
+		return err
+	}
+	c.tx, c.flow.sealer, c.known = tx, tx.engine, tx.knowledge(id, nil)
+	return nil
 }
 
 // unreadable moves a record that cannot be read out of the way, bytes unchanged. One that needs a newer program or another
@@ -323,6 +361,9 @@ func (d *draft) quarantine(rec *store.Record) {
 }
 
 func (c *claim) committed() {
+	if c.flow != nil {
+		c.flow.learn(c.tx, c.known)
+	}
 	if c.held != nil {
 		c.held.hand(c.items)
 		c.held, c.items = nil, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +48,9 @@ type op struct {
 	owner  store.Owner
 	urgent bool        // a citizen's choice: before other work on the same owner
 	keys   []store.Key // read for apply
+	codec  *ownerCodec // of the owner; nil: made anew
+	flow   *flow       // what may be known of the owner; keys are then those of a delivery's outcome
+	id     MessageID   // that the flow is of
 	rng    store.Range // likewise; two operations with a range are not merged
 	most   int         // records that apply puts and deletes, if more than 16
 	also   store.Owner // another owner whose service record is read in the same View; "": none
@@ -287,13 +291,12 @@ func (w *writer) work() {
 
 // A group is the operations on one owner that go into one change.
 type group struct {
-	q      *ownerQueue
-	ops    []*op
-	draft  *draft
-	change store.Change
+	q     *ownerQueue
+	ops   []*op
+	draft *draft
 }
 
-func (w *writer) take() []*group {
+func (w *writer) take() []group {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.ready) > 0 {
@@ -306,12 +309,12 @@ func (w *writer) take() []*group {
 	return nil
 }
 
-func (w *writer) takeReady() []*group {
+func (w *writer) takeReady() []group {
 	n := min(len(w.ready), batchOwners)
 	services := map[store.Owner]bool{}
-	groups := make([]*group, 0, n)
+	groups := make([]group, 0, n)
 	for _, q := range w.ready[:n] {
-		g := &group{q: q}
+		g := group{q: q}
 		q.state = queueBusy
 		ranged := false
 		rest := q.ops[:0:0]
@@ -353,18 +356,19 @@ func (w *writer) release(q *ownerQueue) {
 }
 
 // process reads, applies and commits one batch.
-func (w *writer) process(groups []*group) {
+func (w *writer) process(groups []group) {
 	ctx := w.e.life
-	drafts, err := w.view(ctx, groups)
-	if err != nil {
-		w.failAll(groups, err)
+	if err := w.view(ctx, groups); err != nil {
+		for i := range groups {
+			w.finish(&groups[i], err)
+		}
 		return
 	}
-	var changes []store.Change
-	var changed []*group
+	changes := make([]store.Change, 0, len(groups))
+	changed := make([]*group, 0, len(groups))
 	size := 0
-	for i, g := range groups {
-		g.draft = drafts[i]
+	for i := range groups {
+		g := &groups[i]
 		if size > batchBytes {
 			w.putBack(g, g.ops, 0, false)
 			continue
@@ -377,9 +381,8 @@ func (w *writer) process(groups []*group) {
 			w.finish(g, nil)
 			continue
 		}
-		g.change = g.draft.change()
 		size += g.draft.size
-		changes = append(changes, g.change)
+		changes = append(changes, g.draft.change())
 		changed = append(changed, g)
 	}
 	if len(changes) == 0 {
@@ -388,15 +391,30 @@ func (w *writer) process(groups []*group) {
 	w.commit(ctx, changed, changes)
 }
 
-// view reads what the groups' operations ask for.
-func (w *writer) view(ctx context.Context, groups []*group) ([]*draft, error) {
+// view reads what the groups' operations ask for, and makes their drafts.
+func (w *writer) view(ctx context.Context, groups []group) error {
 	reads := make([]store.Read, len(groups), len(groups)+8)
-	drafts := make([]*draft, len(groups))
+	drafts := make([]draft, len(groups))
+	known := make([]*knowledge, len(groups))
+	entries := make([]draftEntry, usualEntries*len(groups))
 	at := map[store.Owner]int{}
-	services := map[store.Owner]*serviceEntry{}
-	for i, g := range groups {
-		at[g.q.owner] = i
-		d := &draft{ownerCodec: w.e.codec.of(g.q.owner), services: services}
+	services := services{}
+	for i := range groups {
+		g := &groups[i]
+		d := &drafts[i]
+		d.services, d.entries = services, entries[:0:usualEntries]
+		entries = entries[usualEntries:]
+		switch o := g.ops[0]; {
+		case o.codec != nil:
+			d.ownerCodec = *o.codec
+			d.personal = nil
+		default:
+			d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
+			if o.flow != nil {
+				d.engine = o.flow.sealer
+			}
+		}
+		g.draft, known[i] = d, g.known()
 		r := store.Read{Owner: g.q.owner}
 		for _, o := range g.ops {
 			for _, k := range o.keys {
@@ -409,10 +427,15 @@ func (w *writer) view(ctx context.Context, groups []*group) ([]*draft, error) {
 				r.Range = o.rng
 			}
 		}
-		drafts[i], reads[i] = d, r
+		if reads[i] = r; known[i] != nil {
+			reads[i].Keys = nil
+		}
+		if strings.HasPrefix(string(g.q.owner), serviceOwner) {
+			at[g.q.owner] = i
+		}
 	}
-	for _, g := range groups {
-		for _, o := range g.ops {
+	for i := range groups {
+		for _, o := range groups[i].ops {
 			if o.also == "" || services[o.also] != nil {
 				continue
 			}
@@ -421,25 +444,56 @@ func (w *writer) view(ctx context.Context, groups []*group) ([]*draft, error) {
 				drafts[i].want(keyService, &reads[i])
 			} else {
 				at[o.also] = len(reads)
-				reads = append(reads, store.Read{Owner: o.also, Keys: []store.Key{keyService}})
+				reads = append(reads, store.Read{Owner: o.also, Keys: serviceKeys})
 			}
 		}
 	}
 	snaps, err := w.e.store.View(ctx, reads)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for i, d := range drafts {
-		d.load(&reads[i], &snaps[i])
-	}
-	for owner, s := range services {
-		for j := range snaps[at[owner]].Records {
-			if r := &snaps[at[owner]].Records[j]; r.Key == keyService {
-				s.record, s.err = w.e.decodeService(owner, r)
+	var stale []int
+	for i, k := range known {
+		if k != nil && k.rev != snaps[i].Rev {
+			known[i], stale = nil, append(stale, i)
+			for j := range drafts[i].entries {
+				reads[i].Keys = append(reads[i].Keys, drafts[i].entries[j].record.Key)
 			}
 		}
 	}
-	return drafts, nil
+	if err := w.e.viewAgain(ctx, reads, snaps, stale); err != nil {
+		return err
+	}
+	for i := range drafts {
+		if k := known[i]; k != nil {
+			drafts[i].loadKnown(groups[i].ops[0].id, k)
+		} else {
+			drafts[i].load(&reads[i], &snaps[i])
+		}
+	}
+	for owner := range services {
+		services[owner] = w.e.serviceOf(owner, &snaps[at[owner]])
+	}
+	return nil
+}
+
+// usualEntries is how many records most changes read and write.
+const usualEntries = 10
+
+var serviceKeys = []store.Key{keyService}
+
+// known is what is known of the owner, where all of the group's operations are on deliveries of one message.
+func (g *group) known() *knowledge {
+	f := g.ops[0].flow
+	for _, o := range g.ops {
+		if o.flow == nil || o.flow != f || o.maybe {
+			return nil
+		}
+	}
+	if k := f.known.Load(); k != nil && k.work != nil {
+		return k
+	}
+	return nil
 }
 
 // apply runs the group's operations on its draft. What does not fit goes back; what is refused is finished. An error is of

@@ -1,0 +1,507 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// An attempt is one item on its way to its channel.
+type attempt struct {
+	it       *item
+	pass     pass
+	delivery Delivery
+	what     sending
+	code     string // the recipient's, to keep it out of errors
+	settled  bool   // an outcome was recorded; guarded by call.mu
+}
+
+// deliver brings items to their channel and records what became of them.
+func (d *dispatcher) deliver(q *channelQueue, batch []*item) {
+	as := d.prepare(q, batch)
+	if q.batched() {
+		d.call(q, as, nil)
+		return
+	}
+	s := &slice{q: q, left: as}
+	if len(as) > 1 {
+		late := time.AfterFunc(2*shareTime, s.giveBack)
+		defer late.Stop()
+	}
+	defer s.giveBack() // also where a channel ended the goroutine
+	for a := s.next(); a != nil; a = s.next() {
+		d.call(q, a, s)
+	}
+}
+
+// A slice is what a worker has prepared for a channel that takes one delivery at a time. What it does not come to soon goes back
+// to the queue, for others.
+type slice struct {
+	q    *channelQueue
+	mu   sync.Mutex
+	left []*attempt
+}
+
+// next is the next attempt; none: nothing is left.
+func (s *slice) next() []*attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.left) == 0 {
+		return nil
+	}
+	a := s.left[:1:1]
+	s.left = s.left[1:]
+	return a
+}
+
+func (s *slice) giveBack() {
+	s.mu.Lock()
+	left := s.left
+	s.left = nil
+	s.mu.Unlock()
+	if len(left) == 0 {
+		return
+	}
+	items := make([]*item, len(left))
+	for i, a := range left {
+		s.q.d.e.gates.leave(&a.pass)
+		items[i] = a.it
+	}
+	s.q.putBack(items)
+}
+
+// prepare takes the gates' passes, looks at consent again, and makes the deliveries of what is allowed now. The rest is recorded.
+func (d *dispatcher) prepare(q *channelQueue, items []*item) []*attempt {
+	e := d.e
+	as := make([]*attempt, 0, len(items))
+	for _, it := range items {
+		a := &attempt{it: it, pass: pass{owners: [2]store.Owner{it.owner, service(it.service)}}}
+		if !e.gates.enter(&a.pass) {
+			d.record(q, it, result{kind: resultBack})
+			continue
+		}
+		as = append(as, a)
+	}
+	if len(as) == 0 {
+		return nil
+	}
+	seen, err := e.look(d.ctx, as)
+	if err != nil {
+		d.storeFailed(err)
+		for _, a := range as {
+			e.gates.leave(&a.pass)
+			d.record(q, a.it, result{kind: resultBack, after: jitter(0, time.Second, time.Second)})
+		}
+		return nil
+	}
+	ready := as[:0]
+	for i, a := range as {
+		if r := d.decide(q.route, a, &seen[i]); r != nil {
+			e.gates.leave(&a.pass)
+			d.record(q, a.it, *r)
+			continue
+		}
+		ready = append(ready, a)
+	}
+	return ready
+}
+
+// A sight is what an attempt is decided by, as it is now.
+type sight struct {
+	service *serviceEntry
+	known   *knowledge // consent and message, if the owner is where they were learnt
+	draft   *draft     // to read them from, if not
+}
+
+// look reads what attempts, of different citizens, are decided by.
+func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
+	seen := make([]sight, len(as))
+	reads := make([]store.Read, len(as), len(as)+8)
+	whole := func(i int) {
+		it := as[i].it
+		d := &draft{ownerCodec: ownerCodec{codec: e.codec, owner: it.owner, engine: it.flow.sealer}}
+		reads[i] = store.Read{Owner: it.owner}
+		for _, k := range d.consentKeys(it.service) {
+			d.want(k, &reads[i])
+		}
+		d.want(messageKey(it.message), &reads[i])
+		seen[i] = sight{draft: d}
+	}
+	for i, a := range as {
+		if k := a.it.flow.known.Load(); k != nil && k.consent != nil {
+			seen[i].known, reads[i] = k, store.Read{Owner: a.it.owner}
+		} else {
+			whole(i)
+		}
+	}
+	at := map[store.Owner]int{} // services
+	for _, a := range as {
+		service := a.pass.owners[1]
+		if _, ok := at[service]; !ok {
+			at[service] = len(reads)
+			reads = append(reads, store.Read{Owner: service, Keys: serviceKeys})
+		}
+	}
+	snaps, err := e.store.View(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	var stale []int
+	for i := range as {
+		if k := seen[i].known; k != nil && k.rev != snaps[i].Rev {
+			whole(i)
+			stale = append(stale, i)
+		}
+	}
+	if err := e.viewAgain(ctx, reads, snaps, stale); err != nil {
+		return nil, err
+	}
+	services := make(services, len(at))
+	for owner, i := range at {
+		services[owner] = e.serviceOf(owner, &snaps[i])
+	}
+	for i, a := range as {
+		if seen[i].draft != nil {
+			seen[i].draft.load(&reads[i], &snaps[i])
+		}
+		seen[i].service = services[a.pass.owners[1]]
+	}
+	return seen, nil
+}
+
+// viewAgain replaces some of the snapshots by new ones.
+func (e *Engine) viewAgain(ctx context.Context, reads []store.Read, snaps []store.Snapshot, at []int) error {
+	if len(at) == 0 {
+		return nil
+	}
+	again := make([]store.Read, len(at))
+	for j, i := range at {
+		again[j] = reads[i]
+	}
+	more, err := e.store.View(ctx, again)
+	if err != nil {
+		return err
+	}
+	for j, i := range at {
+		snaps[i] = more[j]
+	}
+	return nil
+}
+
+// decide makes the delivery of an attempt, or says what becomes of it if it is not to be made.
+func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
+	e, it := d.e, a.it
+	now := e.now()
+	if toMicro(now) >= it.expires {
+		return &result{kind: resultExpired}
+	}
+	unreadable := func(err error) *result {
+		if errors.Is(err, store.ErrCorrupt) {
+			return &result{kind: resultPermanent, cause: "a stored record could not be read"}
+		}
+		return &result{kind: resultBack, after: 10 * time.Second} // another key, or a newer program
+	}
+	svc := seen.service.record
+	if err := seen.service.err; err != nil {
+		return unreadable(err)
+	}
+	var cs *consentState
+	var err error
+	if seen.known != nil {
+		cs = seen.known.consent
+	} else if cs, err = seen.draft.readConsent(it.service); err != nil {
+		return unreadable(err)
+	}
+	content, address, why := e.permitted(cs, svc, it.owner, route.Name, it.entry.Address, it.secure, now)
+	if content == None {
+		return &result{kind: resultVoid, cause: why}
+	}
+	var m *messageRecord
+	if seen.known != nil {
+		m = seen.known.message
+	} else {
+		m = &messageRecord{}
+		found, err := seen.draft.read(messageKey(it.message), m)
+		switch {
+		case errors.Is(err, errShredded):
+			return &result{kind: resultVoid, cause: "erased"}
+		case err != nil:
+			return unreadable(err)
+		case !found:
+			return &result{kind: resultVoid, cause: "no such message any more"}
+		}
+		it.flow.learnConsent(seen.draft.rev, cs, m)
+	}
+	a.code = cs.profile.Code
+	a.delivery = Delivery{
+		ID: it.entry.ID, Channel: route.Name, Attempt: it.entry.Attempts + 1, Content: content, Address: address,
+		Message: it.message, Service: it.service, ServiceName: svc.Name, OrganizationName: svc.OrgName,
+		Due: fromMicro(m.Due), ExpiresAt: fromMicro(it.expires), Withdraw: e.codec.sealWithdrawal(it.owner, it.service, route.Name),
+	}
+	if len(cs.profile.Languages) > 0 {
+		a.delivery.Language = cs.profile.Languages[0]
+	}
+	if route.ByCode {
+		a.delivery.To = fiscalcode.Person(cs.profile.Code)
+	}
+	if content == Full {
+		whole := m.message("")
+		a.delivery.Subject, a.delivery.Markdown, a.delivery.Payment = whole.Subject, whole.Markdown, whole.Payment
+	}
+	a.what = sending{it.entry.ID, it.owner, it.service, route.Name, address, content, it.secure}
+	return nil
+}
+
+// call brings attempts to the channel: one, or, of a BatchChannel, some. If the channel does not return in time they are recorded as
+// failed all the same; the worker and the gates stay with it until it does, so that a hung channel keeps no more than its workers busy.
+func (d *dispatcher) call(q *channelQueue, as []*attempt, s *slice) {
+	if len(as) == 0 {
+		return
+	}
+	e := d.e
+	c := &call{d: d, q: q, slice: s}
+	timeout := c.timeout(as)
+	// The group lets a revocation from inside the call know its own call.
+	ctx, cancel := context.WithTimeout(&callContext{d.ctx, &c.group}, timeout)
+	defer cancel()
+	var cancelOne func()
+	if !q.batched() {
+		cancelOne = func() {
+			c.revoked.Store(true)
+			cancel()
+		}
+	}
+	begun := as[:0]
+	for _, a := range as {
+		if !d.startable(q.route, a.it) && planted != "no-start-check" || !e.gates.begin(&a.pass, a.what, &c.group, cancelOne) {
+			e.gates.leave(&a.pass)
+			d.record(q, a.it, result{kind: resultBack})
+			continue
+		}
+		begun = append(begun, a)
+	}
+	if len(begun) == 0 {
+		return
+	}
+	d.tried.Add(int64(len(begun)))
+	c.as = begun
+	c.run(ctx)
+}
+
+// A call is one call of a channel.
+type call struct {
+	d       *dispatcher
+	q       *channelQueue
+	slice   *slice // what its worker has prepared beyond it; nil: nothing
+	as      []*attempt
+	group   passGroup
+	revoked atomic.Bool // a revocation has cancelled it
+
+	mu       sync.Mutex
+	returned bool
+	hung     bool
+}
+
+// callContext is the dispatcher's, with the call's group.
+type callContext struct {
+	context.Context
+	group *passGroup
+}
+
+func (c *callContext) Value(key any) any {
+	if key == (groupKey{}) {
+		return c.group
+	}
+	return c.Context.Value(key)
+}
+
+// timeout is the route's, or less if this process stood still since it claimed the work.
+func (c *call) timeout(as []*attempt) time.Duration {
+	e := c.d.e
+	timeout, now := c.q.route.Timeout, e.mono()
+	for _, a := range as {
+		timeout = min(timeout, a.it.started+e.opts.Lease-e.opts.Margin-now)
+	}
+	return timeout
+}
+
+func (c *call) run(ctx context.Context) {
+	d, q, e := c.d, c.q, c.d.e
+	end := e.observe(&ctx, Operation{Name: "deliver", Service: c.as[0].it.service, Channel: q.route.Name, Count: len(c.as)})
+	if c.timeout(c.as) <= 0 && planted != "no-start-check" {
+		for _, a := range c.as {
+			e.gates.leave(&a.pass)
+			d.record(q, a.it, result{kind: resultBack})
+		}
+		end(Outcome{})
+		return
+	}
+	late := time.AfterFunc(q.route.Timeout+e.opts.Margin/2, c.hang)
+	start := time.Now()
+	errs := make([]error, len(c.as))
+	for i := range errs {
+		errs[i] = errEnded // unless the call returns
+	}
+	defer func() { // also after a panic, and where the channel ended the goroutine
+		if v := recover(); v != nil {
+			for i := range errs {
+				errs[i] = fmt.Errorf("panic: %v", v)
+			}
+			e.log().Error("a channel panicked", "channel", q.route.Name)
+		}
+		late.Stop()
+		end(Outcome{Err: c.finish(errs, time.Since(start))})
+	}()
+	if b, ok := q.route.Channel.(BatchChannel); ok {
+		ds := make([]Delivery, len(c.as))
+		for i, a := range c.as {
+			ds[i] = a.delivery
+		}
+		got := b.DeliverBatch(ctx, ds)
+		if got != nil && len(got) != len(c.as) {
+			for i := range errs {
+				errs[i] = errors.New("the channel answered for another number of deliveries")
+			}
+			return
+		}
+		clear(errs)
+		copy(errs, got)
+		return
+	}
+	errs[0] = q.route.Channel.Deliver(ctx, c.as[0].delivery)
+}
+
+// hang gives the attempts of a call up that does not return.
+func (c *call) hang() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.returned {
+		return
+	}
+	c.hung = true
+	c.d.hang(c.q, 1)
+	for _, a := range c.as {
+		if !a.settled {
+			a.settled = true
+			c.d.record(c.q, a.it, result{kind: resultFailed, cause: "the channel did not return in time"})
+		}
+	}
+}
+
+// finish records what the channel answered, and returns the first error as it is stored.
+func (c *call) finish(errs []error, took time.Duration) (first error) {
+	d, q, e := c.d, c.q, c.d.e
+	d.measure(q, took)
+	for _, a := range c.as {
+		e.gates.leave(&a.pass)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.returned = true; c.hung {
+		d.hang(q, -1)
+	}
+	for i, a := range c.as {
+		r := e.resultOf(errs[i], a)
+		if first == nil && errs[i] != nil {
+			first = errors.New(r.cause)
+		}
+		if r.kind == resultFailed && (c.revoked.Load() || d.ctx.Err() != nil) { // not the channel's fault
+			r = result{kind: resultBack}
+		}
+		switch {
+		case a.settled && r.kind == resultDelivered: // given up before
+			e.writer.start(e.outcomeOp(a.it, r), nil)
+		case !a.settled:
+			a.settled = true
+			d.record(q, a.it, r)
+		}
+		if r.kind == resultGone && a.what.Address.ID != "" {
+			d.removeAddress(a)
+		}
+	}
+	return first
+}
+
+var errEnded = errors.New("the channel ended its goroutine")
+
+func (d *dispatcher) hang(q *channelQueue, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q.hung += n
+}
+
+func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q.average += (took - q.average) / 8
+}
+
+// record commits what became of an item, without waiting for it. A store that is away for a moment must not make a delivery that
+// was made look as if it was not: it is tried again for as long as the lease stands.
+func (d *dispatcher) record(q *channelQueue, it *item, r result) {
+	try := 0
+	var commit func()
+	commit = func() {
+		d.e.writer.start(d.e.outcomeOp(it, r), func(err error) {
+			if err != nil && !fatal(err) && !errors.Is(err, store.ErrCorrupt) && d.e.mono() < it.started+d.e.opts.Lease {
+				try++
+				time.AfterFunc(jitter(try, 5*time.Millisecond, time.Second), commit)
+				return
+			}
+			if err != nil {
+				d.storeFailed(err)
+				d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
+			}
+			d.recorded(q, it, r)
+		})
+	}
+	commit()
+}
+
+func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
+	d.e.held.add(it.lease.Number, -1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q.pending--
+	d.pending--
+	if r.kind == resultFailed || r.kind == resultBack || q.full && q.pending < max(1, q.room()/2) {
+		q.full = false
+		d.look()
+	}
+	d.checkIdle()
+}
+
+// removeAddress takes an address that no longer exists out of the profile. Nothing is sent to it meanwhile, so it waits for
+// nothing.
+func (d *dispatcher) removeAddress(a *attempt) {
+	e := d.e
+	c := consentChange{by: ByChannel, what: RemovedAddress, profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
+		if before == nil {
+			return nil, nil
+		}
+		next := *before
+		next.Addresses = nil
+		for _, ad := range before.Addresses {
+			if ad.ID != a.what.Address.ID || ad.Value != a.what.Address.Value {
+				next.Addresses = append(next.Addresses, ad)
+			}
+		}
+		if len(next.Addresses) == len(before.Addresses) {
+			return nil, nil
+		}
+		next.Version++
+		return &next, nil
+	}}
+	o := e.consentOp(a.it.owner, c, nil, nil)
+	e.writer.start(o, func(err error) {
+		if err != nil && !errors.Is(err, ErrErasing) {
+			e.log().Error("an address that is gone could not be removed", "channel", a.what.Channel, "err", err)
+		}
+	})
+}
