@@ -280,13 +280,39 @@ func (w *writer) close() {
 }
 
 func (w *writer) work() {
-	for {
-		groups := w.take()
-		if groups == nil {
-			return
-		}
-		w.process(groups)
+	b := batches.Get().(*batch)
+	for w.take(b) {
+		w.process(b)
+		b.clear()
 	}
+	batches.Put(b)
+}
+
+// A batch is what goes into one commit. It is used again: nothing of it is kept by an operation beyond its end.
+type batch struct {
+	groups   []group
+	drafts   []draft
+	entries  []draftEntry // of the drafts
+	known    []*knowledge
+	reads    []store.Read
+	at       map[store.Owner]int // of services, in reads
+	services services
+	changes  []store.Change
+	changed  []*group // that the changes are of
+}
+
+var batches = sync.Pool{New: func() any { return &batch{at: map[store.Owner]int{}, services: services{}} }}
+
+func (b *batch) clear() {
+	b.groups, b.drafts, b.entries, b.known = empty(b.groups), empty(b.drafts), empty(b.entries), empty(b.known)
+	b.reads, b.changes, b.changed = empty(b.reads), empty(b.changes), empty(b.changed)
+	clear(b.at)
+	clear(b.services)
+}
+
+func empty[T any](s []T) []T {
+	clear(s)
+	return s[:0]
 }
 
 // A group is the operations on one owner that go into one change.
@@ -296,36 +322,39 @@ type group struct {
 	draft *draft
 }
 
-func (w *writer) take() []group {
+// take fills a batch, or reports that nothing is ready.
+func (w *writer) take(b *batch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.ready) > 0 {
-		if groups := w.takeReady(); len(groups) > 0 {
+		if w.takeReady(b); len(b.groups) > 0 {
 			w.spawn() // another may take what is left
-			return groups
+			return true
 		}
 	}
 	w.busy--
-	return nil
+	return false
 }
 
-func (w *writer) takeReady() []group {
+func (w *writer) takeReady(b *batch) {
 	n := min(len(w.ready), batchOwners)
-	services := map[store.Owner]bool{}
-	groups := make([]group, 0, n)
 	for _, q := range w.ready[:n] {
 		g := group{q: q}
 		q.state = queueBusy
 		ranged := false
 		rest := q.ops[:0:0]
 		for i, o := range q.ops {
-			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged || o.also != "" && !services[o.also] && len(services) == batchServices {
+			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged || o.also != "" && b.services[o.also] == nil && len(b.services) == batchServices {
 				rest = append(rest, q.ops[i:]...)
 				break
 			}
 			o.taken = true
-			if o.also != "" {
-				services[o.also] = true
+			if o.also != "" && b.services[o.also] == nil {
+				b.services[o.also] = &serviceEntry{}
+			}
+			if len(q.ops) == 1 {
+				g.ops = q.ops
+				break
 			}
 			if o.rng.Limit > 0 { // it sees the records as they are in the store: before the others
 				ranged = true
@@ -339,10 +368,9 @@ func (w *writer) takeReady() []group {
 			w.release(q)
 			continue
 		}
-		groups = append(groups, g)
+		b.groups = append(b.groups, g)
 	}
 	w.ready = append(w.ready[:0], w.ready[n:]...)
-	return groups
 }
 
 // release is called with w.mu held.
@@ -356,19 +384,17 @@ func (w *writer) release(q *ownerQueue) {
 }
 
 // process reads, applies and commits one batch.
-func (w *writer) process(groups []group) {
+func (w *writer) process(b *batch) {
 	ctx := w.e.life
-	if err := w.view(ctx, groups); err != nil {
-		for i := range groups {
-			w.finish(&groups[i], err)
+	if err := w.view(ctx, b); err != nil {
+		for i := range b.groups {
+			w.finish(&b.groups[i], err)
 		}
 		return
 	}
-	changes := make([]store.Change, 0, len(groups))
-	changed := make([]*group, 0, len(groups))
 	size := 0
-	for i := range groups {
-		g := &groups[i]
+	for i := range b.groups {
+		g := &b.groups[i]
 		if size > batchBytes {
 			w.putBack(g, g.ops, 0, false)
 			continue
@@ -382,99 +408,94 @@ func (w *writer) process(groups []group) {
 			continue
 		}
 		size += g.draft.size
-		changes = append(changes, g.draft.change())
-		changed = append(changed, g)
+		b.changes = append(b.changes, g.draft.change())
+		b.changed = append(b.changed, g)
 	}
-	if len(changes) == 0 {
-		return
+	if len(b.changes) > 0 {
+		w.commit(ctx, b.changed, b.changes)
 	}
-	w.commit(ctx, changed, changes)
 }
 
-// view reads what the groups' operations ask for, and makes their drafts.
-func (w *writer) view(ctx context.Context, groups []group) error {
-	reads := make([]store.Read, len(groups), len(groups)+8)
-	drafts := make([]draft, len(groups))
-	known := make([]*knowledge, len(groups))
-	entries := make([]draftEntry, usualEntries*len(groups))
-	at := map[store.Owner]int{}
-	services := services{}
-	for i := range groups {
-		g := &groups[i]
-		d := &drafts[i]
-		d.services, d.entries = services, entries[:0:usualEntries]
-		entries = entries[usualEntries:]
-		switch o := g.ops[0]; {
-		case o.codec != nil:
-			d.ownerCodec = *o.codec
-			d.personal = nil
-		default:
-			d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
-			if o.flow != nil {
-				d.engine = o.flow.sealer
-			}
-		}
-		g.draft, known[i] = d, g.known()
-		r := store.Read{Owner: g.q.owner}
-		for _, o := range g.ops {
-			for _, k := range o.keys {
-				d.want(k, &r)
-			}
-			if o.maybe {
-				d.want(o.own.Key, &r)
-			}
-			if o.rng.Limit > 0 {
-				r.Range = o.rng
-			}
-		}
-		if reads[i] = r; known[i] != nil {
-			reads[i].Keys = nil
-		}
-		if strings.HasPrefix(string(g.q.owner), serviceOwner) {
-			at[g.q.owner] = i
-		}
+// view reads what the operations of a batch ask for, and makes the drafts of its groups. Of an owner that is known at a revision
+// it reads no more than that, unless it stands at another.
+func (w *writer) view(ctx context.Context, b *batch) error {
+	n := len(b.groups)
+	b.drafts, b.known, b.reads = slices.Grow(b.drafts, n)[:n], slices.Grow(b.known, n)[:n], slices.Grow(b.reads, n)[:n]
+	b.entries = slices.Grow(b.entries, usualEntries*n)[:usualEntries*n]
+	for i := range b.groups {
+		w.prepare(b, i)
 	}
-	for i := range groups {
-		for _, o := range groups[i].ops {
-			if o.also == "" || services[o.also] != nil {
-				continue
-			}
-			services[o.also] = &serviceEntry{}
-			if i, ok := at[o.also]; ok {
-				drafts[i].want(keyService, &reads[i])
-			} else {
-				at[o.also] = len(reads)
-				reads = append(reads, store.Read{Owner: o.also, Keys: serviceKeys})
-			}
+	for owner := range b.services {
+		if i, ok := b.at[owner]; ok { // the service itself is in the batch
+			b.drafts[i].want(keyService, &b.reads[i])
+			continue
 		}
+		b.at[owner] = len(b.reads)
+		b.reads = append(b.reads, store.Read{Owner: owner, Keys: serviceKeys})
 	}
-	snaps, err := w.e.store.View(ctx, reads)
+	snaps, err := w.e.store.View(ctx, b.reads)
 	if err != nil {
 		return err
 	}
 	var stale []int
-	for i, k := range known {
+	for i, k := range b.known {
 		if k != nil && k.rev != snaps[i].Rev {
-			known[i], stale = nil, append(stale, i)
-			for j := range drafts[i].entries {
-				reads[i].Keys = append(reads[i].Keys, drafts[i].entries[j].record.Key)
+			b.known[i], stale = nil, append(stale, i)
+			for j := range b.drafts[i].entries {
+				b.reads[i].Keys = append(b.reads[i].Keys, b.drafts[i].entries[j].record.Key)
 			}
 		}
 	}
-	if err := w.e.viewAgain(ctx, reads, snaps, stale); err != nil {
+	if err := w.e.viewAgain(ctx, b.reads, snaps, stale); err != nil {
 		return err
 	}
-	for i := range drafts {
-		if k := known[i]; k != nil {
-			drafts[i].loadKnown(groups[i].ops[0].id, k)
+	for i := range b.drafts {
+		if k := b.known[i]; k != nil {
+			b.drafts[i].loadKnown(b.groups[i].ops[0].id, k)
 		} else {
-			drafts[i].load(&reads[i], &snaps[i])
+			b.drafts[i].load(&b.reads[i], &snaps[i])
 		}
 	}
-	for owner := range services {
-		services[owner] = w.e.serviceOf(owner, &snaps[at[owner]])
+	for owner := range b.services {
+		b.services[owner] = w.e.serviceOf(owner, &snaps[b.at[owner]])
 	}
 	return nil
+}
+
+// prepare makes the draft of a group, and its read.
+func (w *writer) prepare(b *batch, i int) {
+	g, d, r := &b.groups[i], &b.drafts[i], &b.reads[i]
+	at := usualEntries * i
+	*d = draft{services: b.services, entries: b.entries[at : at : at+usualEntries]}
+	*r = store.Read{Owner: g.q.owner}
+	g.draft = d
+	switch o := g.ops[0]; {
+	case o.codec != nil:
+		d.ownerCodec = *o.codec
+		d.personal = nil
+	default:
+		d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
+		if o.flow != nil {
+			d.engine = o.flow.sealer
+		}
+	}
+	for _, o := range g.ops {
+		for _, k := range o.keys {
+			d.want(k, r)
+		}
+		if o.maybe {
+			d.want(o.own.Key, r)
+		}
+		if o.rng.Limit > 0 {
+			r.Range = o.rng
+		}
+	}
+	if b.known[i] = g.known(); b.known[i] != nil {
+		r.Keys = nil
+	}
+	if strings.HasPrefix(string(g.q.owner), serviceOwner) {
+		b.at[g.q.owner] = i
+	}
 }
 
 // usualEntries is how many records most changes read and write.
