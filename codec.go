@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -34,8 +36,7 @@ type codec struct {
 	cursor    cipher.AEAD
 	token     cipher.AEAD
 
-	mu      sync.Mutex
-	derived map[uint32]*macer // engine key id -> what owners' keys are derived with
+	keys sync.Map // number of an engine key -> *engineKey
 }
 
 // The kinds of owners. A prefix never changes; "in/" is reserved for messages enqueued in a host's own transaction.
@@ -68,9 +69,9 @@ func (c *codec) apiKey(hash []byte) store.Owner { return c.name(keyOwner, "key",
 func service(id ServiceID) store.Owner { return serviceOwner + store.Owner(id) }
 
 // short is a pseudonym within one owner.
-func (c *codec) short(owner store.Owner, prefix, kind, id string) string {
+func (c *codec) short(owner store.Owner, kind, id string) string {
 	sum := c.pseudonym.sum(string(owner), kind, id)
-	return pseudonym(prefix, sum[:12])
+	return pseudonym("", sum[:12])
 }
 
 func pseudonym(prefix string, sum []byte) string {
@@ -78,47 +79,61 @@ func pseudonym(prefix string, sum []byte) string {
 	return string(base64.RawURLEncoding.AppendEncode(append(b[:0], prefix...), sum))
 }
 
-// engineKey is what owners' keys are derived with, for an engine key; id 0 is the current one.
-func (c *codec) engineKey(id uint32) (uint32, *macer, error) {
+// An engineKey is what is made of an engine key. Records are sealed by shares of it, a part of the owners by each: what one AES key
+// may safely seal with random nonces, 2^32 records (NIST SP 800-38D, 8.3), is then enough for 4 * 10^12.
+type engineKey struct {
+	id     uint32
+	secret *macer
+	shares [ownerShares]atomic.Pointer[sealer]
+}
+
+const ownerShares = 1024
+
+// share is the sealer of a part of the owners.
+func (k *engineKey) share(owner store.Owner) *sealer {
+	n := hash32(string(owner)) % ownerShares
+	if s := k.shares[n].Load(); s != nil {
+		return s
+	}
+	sum := k.secret.sum("share", strconv.Itoa(int(n)))
+	s := &sealer{aead: newAEAD(sum[:]), flags: flagSealed, id: k.id}
+	k.shares[n].Store(s)
+	return s
+}
+
+// engineKey is what is made of an engine key; id 0 is the current one.
+func (c *codec) engineKey(id uint32) (*engineKey, error) {
 	var key []byte
 	var err error
 	if id == 0 {
 		id, key, err = c.ring.Current()
-	} else {
-		c.mu.Lock()
-		d := c.derived[id]
-		c.mu.Unlock()
-		if d != nil {
-			return id, d, nil
-		}
-		key, err = c.ring.Key(id)
 	}
 	if err != nil {
-		return 0, nil, err
+		return nil, err
+	}
+	if k, ok := c.keys.Load(id); ok {
+		return k.(*engineKey), nil
+	}
+	if key == nil {
+		if key, err = c.ring.Key(id); err != nil {
+			return nil, err
+		}
 	}
 	if len(key) != keySize || id == 0 {
-		return 0, nil, fmt.Errorf("%w: an engine key has a number from 1 and %d bytes", store.ErrKey, keySize)
+		return nil, fmt.Errorf("%w: an engine key has a number from 1 and %d bytes", store.ErrKey, keySize)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.derived[id]
-	if d == nil {
-		d = newMacer(derive(key, "records"))
-		if c.derived == nil {
-			c.derived = map[uint32]*macer{}
-		}
-		c.derived[id] = d
-	}
-	return id, d, nil
+	k, _ := c.keys.LoadOrStore(id, &engineKey{id: id, secret: newMacer(derive(key, "records"))})
+	return k.(*engineKey), nil
 }
 
-// An ownerCodec seals and opens the records of one owner, as often as one reading of it needs.
+// An ownerCodec seals and opens the records of one owner.
 type ownerCodec struct {
 	*codec
 	owner    store.Owner
-	engine   *sealer            // current; made when first needed
-	older    map[uint32]*sealer // engine keys of other numbers
-	personal *sealer            // nil: there is no data key
+	personal *sealer // under the person's data key; nil: there is none
+
+	aliased ServiceID // whose pseudonym alias is: the last that was asked for
+	alias   string
 }
 
 func (c *codec) of(owner store.Owner) *ownerCodec { return &ownerCodec{codec: c, owner: owner} }
@@ -127,28 +142,11 @@ func (c *ownerCodec) engineSealer(id uint32) (*sealer, error) {
 	if c.plain && id == 0 {
 		return &sealer{}, nil
 	}
-	if c.engine != nil && (id == 0 || id == c.engine.id) {
-		return c.engine, nil
-	}
-	if s := c.older[id]; s != nil {
-		return s, nil
-	}
-	n, key, err := c.engineKey(id)
+	k, err := c.engineKey(id)
 	if err != nil {
 		return nil, err
 	}
-	sum := key.raw(string(c.owner))
-	s := &sealer{aead: newAEAD(sum[:]), flags: flagSealed, id: n}
-	switch {
-	case id == 0:
-		c.engine = s
-	default:
-		if c.older == nil {
-			c.older = map[uint32]*sealer{}
-		}
-		c.older[id] = s
-	}
-	return s, nil
+	return k.share(c.owner), nil
 }
 
 // newDataKey makes the person's data key and returns the record that keeps it, sealed by the engine key.

@@ -422,22 +422,31 @@ func TestDataKeys(t *testing.T) {
 	})
 }
 
-func TestOwnersHaveKeysOfTheirOwn(t *testing.T) {
+func TestARecordIsOfItsOwner(t *testing.T) {
 	t.Parallel()
 	c := &codec{ring: RandomKeys()}
 	r, err := c.of("c/one").seal(store.Record{Key: "d/1"}, &decisionRecord{})
 	require.NoError(t, err)
 	require.NoError(t, c.of("c/one").open(&r, &decisionRecord{}))
-	// The owner is in the key and under the tag: either alone would do.
-	other := c.of("c/two")
-	s, err := other.engineSealer(0)
-	require.NoError(t, err)
-	_, err = s.open("c/one", &r)
-	require.ErrorIs(t, err, store.ErrCorrupt)
 	own, err := c.of("c/one").engineSealer(0)
 	require.NoError(t, err)
-	_, err = own.open("c/two", &r)
-	require.ErrorIs(t, err, store.ErrCorrupt)
+	same, others := 0, map[*sealer]bool{}
+	for i := range 20_000 {
+		other := store.Owner(fmt.Sprint("c/", i))
+		require.ErrorIs(t, c.of(other).open(&r, &decisionRecord{}), store.ErrCorrupt, "%s", other)
+		s, err := c.of(other).engineSealer(0)
+		require.NoError(t, err)
+		if s == own { // the tag alone tells owners of one share apart
+			same++
+			continue
+		}
+		if others[s] = true; len(others) < 100 {
+			_, err = s.open("c/one", &r)
+			require.ErrorIs(t, err, store.ErrCorrupt, "another share's key")
+		}
+	}
+	require.NotZero(t, same)
+	require.Len(t, others, ownerShares-1)
 }
 
 func TestPseudonyms(t *testing.T) {
@@ -451,8 +460,8 @@ func TestPseudonyms(t *testing.T) {
 	require.NotContains(t, string(c.citizen(goldenPerson)), string(goldenPerson))
 	// The same text under another kind, or under another owner, has another name.
 	require.NotEqual(t, c.name("", "citizen", "x"), c.name("", "organization", "x"))
-	require.NotEqual(t, c.short("a", "", "service", "x"), c.short("b", "", "service", "x"))
-	require.NotEqual(t, c.short("a", "", "service", "x"), c.short("a", "", "key", "x"))
+	require.NotEqual(t, c.short("a", "service", "x"), c.short("b", "service", "x"))
+	require.NotEqual(t, c.short("a", "service", "x"), c.short("a", "key", "x"))
 	require.NotEqual(t, c.of("a").repeatKey("s", "tx"), c.of("a").repeatKey("st", "x"))
 	require.NotEqual(t, c.of("a").preferenceKey("s"), c.of("a").preferenceKey("t"))
 }

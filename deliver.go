@@ -125,7 +125,7 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 	reads := make([]store.Read, len(as), len(as)+8)
 	whole := func(i int) {
 		it := as[i].it
-		d := &draft{ownerCodec: ownerCodec{codec: e.codec, owner: it.owner, engine: it.flow.sealer}}
+		d := &draft{ownerCodec: ownerCodec{codec: e.codec, owner: it.owner}}
 		reads[i] = store.Read{Owner: it.owner}
 		for _, k := range d.consentKeys(it.service) {
 			d.want(k, &reads[i])

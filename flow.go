@@ -9,8 +9,7 @@ import (
 // A flow is what this engine knows of a message that it has under way. It is true as long as the owner stands at the revision
 // at which it was learnt: then nothing has to be read or opened again to deliver the message and to record what became of it.
 type flow struct {
-	sealer *sealer // the owner's, under the engine key
-	known  atomic.Pointer[knowledge]
+	known atomic.Pointer[knowledge]
 }
 
 // knowledge never changes once it is in a flow.

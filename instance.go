@@ -92,16 +92,19 @@ func (e *Engine) currentKey() (uint32, error) {
 	if e.codec.plain {
 		return 0, nil
 	}
-	id, _, err := e.codec.engineKey(0)
-	return id, err
+	key, err := e.codec.engineKey(0)
+	if err != nil {
+		return 0, err
+	}
+	return key.id, nil
 }
 
 func (e *Engine) keyCheck(id uint32, instance []byte) ([]byte, error) {
-	_, key, err := e.codec.engineKey(id)
+	key, err := e.codec.engineKey(id)
 	if err != nil {
 		return nil, err
 	}
-	sum := key.sum("check", string(instance))
+	sum := key.secret.sum("check", string(instance))
 	return sum[:16], nil
 }
 

@@ -88,15 +88,23 @@ func leasedKey(id MessageID) store.Key   { return prefixLeased + store.Key(id) }
 func historyKey(n uint64) store.Key      { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
 
 func (c *ownerCodec) preferenceKey(id ServiceID) store.Key {
-	return store.Key(c.short(c.owner, prefixPreference, "service", string(id)))
+	return prefixPreference + store.Key(c.serviceAlias(id))
 }
 
 func (c *ownerCodec) activationKey(id ServiceID) store.Key {
-	return store.Key(c.short(c.owner, prefixActivation, "service", string(id)))
+	return prefixActivation + store.Key(c.serviceAlias(id))
+}
+
+// serviceAlias is the pseudonym of a service among the owner's records.
+func (c *ownerCodec) serviceAlias(id ServiceID) string {
+	if c.aliased != id || c.alias == "" {
+		c.aliased, c.alias = id, c.short(c.owner, "service", string(id))
+	}
+	return c.alias
 }
 
 func (c *ownerCodec) repeatKey(id ServiceID, key string) store.Key {
-	return store.Key(c.short(c.owner, prefixRepeat, "key", string(id)+"\x00"+key))
+	return prefixRepeat + store.Key(c.short(c.owner, "key", string(id)+"\x00"+key))
 }
 
 // quarantineKey keeps where a record stood beside its bytes, which are not changed.

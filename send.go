@@ -200,7 +200,7 @@ func (a *acceptance) op() *op {
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
 	}
-	return &op{owner: a.owner.owner, codec: a.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
+	return &op{owner: a.owner.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
 }
 
 // apply is the whole of sending: the service's limits, the idempotency key, the decision, and what it leads to, as one change
@@ -318,7 +318,7 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 		return err
 	}
 	tx.find(record.Key).work = w
-	a.tx, a.flow.sealer, a.known = tx, tx.engine, tx.knowledge(a.id, nil)
+	a.tx, a.known = tx, tx.knowledge(a.id, nil)
 	a.known.consent, a.known.message = cs, m
 	return nil
 }

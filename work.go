@@ -334,7 +334,7 @@ func (c *claim) apply(tx *draft) error {
 	if err := tx.putWork(id, w, from); err != nil || c.flow == nil {
 		return err
 	}
-	c.tx, c.flow.sealer, c.known = tx, tx.engine, tx.knowledge(id, nil)
+	c.tx, c.known = tx, tx.knowledge(id, nil)
 	return nil
 }
 

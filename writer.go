@@ -48,7 +48,6 @@ type op struct {
 	owner  store.Owner
 	urgent bool        // a citizen's choice: before other work on the same owner
 	keys   []store.Key // read for apply
-	codec  *ownerCodec // of the owner; nil: made anew
 	flow   *flow       // what may be known of the owner; keys are then those of a delivery's outcome
 	id     MessageID   // that the flow is of
 	rng    store.Range // likewise; two operations with a range are not merged
@@ -469,16 +468,7 @@ func (w *writer) prepare(b *batch, i int) {
 	*d = draft{services: b.services, entries: b.entries[at : at : at+usualEntries]}
 	*r = store.Read{Owner: g.q.owner}
 	g.draft = d
-	switch o := g.ops[0]; {
-	case o.codec != nil:
-		d.ownerCodec = *o.codec
-		d.personal = nil
-	default:
-		d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
-		if o.flow != nil {
-			d.engine = o.flow.sealer
-		}
-	}
+	d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
 	for _, o := range g.ops {
 		for _, k := range o.keys {
 			d.want(k, r)
