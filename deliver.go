@@ -115,83 +115,41 @@ func (d *dispatcher) prepare(q *channelQueue, items []*item) []*attempt {
 // A sight is what an attempt is decided by, as it is now.
 type sight struct {
 	service *serviceEntry
-	known   *knowledge // consent and message, if the owner is where they were learnt
-	draft   *draft     // to read them from, if not
+	known   *knowledge // consent and message, where they are known
+	draft   *draft     // to read them from, where not
 }
 
-// look reads what attempts, of different citizens, are decided by.
+// look sees what attempts, of different citizens, are decided by.
 func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 	seen := make([]sight, len(as))
-	reads := make([]store.Read, len(as), len(as)+8)
-	whole := func(i int) {
+	v := &views{known: make([]*knowledge, len(as)), reads: make([]store.Read, len(as)), services: services{}}
+	for i, a := range as {
+		v.reads[i].Owner = a.it.owner
+		v.services[a.pass.owners[1]] = nil
+		if k := a.it.flow.known.Load(); k != nil && k.consent != nil {
+			v.known[i] = k
+		}
+	}
+	err := e.see(ctx, v, func(i int) {
 		it := as[i].it
 		d := &draft{ownerCodec: ownerCodec{codec: e.codec, owner: it.owner}}
-		reads[i] = store.Read{Owner: it.owner}
 		for _, k := range d.consentKeys(it.service) {
-			d.want(k, &reads[i])
+			d.want(k, &v.reads[i])
 		}
-		d.want(messageKey(it.message), &reads[i])
-		seen[i] = sight{draft: d}
-	}
-	for i, a := range as {
-		if k := a.it.flow.known.Load(); k != nil && k.consent != nil {
-			seen[i].known, reads[i] = k, store.Read{Owner: a.it.owner}
-		} else {
-			whole(i)
-		}
-	}
-	at := map[store.Owner]int{} // services
-	for _, a := range as {
-		service := a.pass.owners[1]
-		if _, ok := at[service]; !ok {
-			at[service] = len(reads)
-			reads = append(reads, store.Read{Owner: service, Keys: serviceKeys})
-		}
-	}
-	snaps, err := e.store.View(ctx, reads)
+		d.want(messageKey(it.message), &v.reads[i])
+		seen[i].draft = d
+	})
 	if err != nil {
 		return nil, err
 	}
-	var stale []int
-	for i := range as {
-		if k := seen[i].known; k != nil && k.rev != snaps[i].Rev {
-			whole(i)
-			stale = append(stale, i)
-		}
-	}
-	if err := e.viewAgain(ctx, reads, snaps, stale); err != nil {
-		return nil, err
-	}
-	services := make(services, len(at))
-	for owner, i := range at {
-		services[owner] = e.serviceOf(owner, &snaps[i])
-	}
 	for i, a := range as {
-		if seen[i].draft != nil {
-			seen[i].draft.load(&reads[i], &snaps[i])
+		s := &seen[i]
+		s.service, s.known = v.services[a.pass.owners[1]], v.known[i]
+		if s.draft != nil {
+			s.draft.load(&v.reads[i], &v.snaps[i])
 		}
-		seen[i].service = services[a.pass.owners[1]]
 	}
 	return seen, nil
-}
-
-// viewAgain replaces some of the snapshots by new ones.
-func (e *Engine) viewAgain(ctx context.Context, reads []store.Read, snaps []store.Snapshot, at []int) error {
-	if len(at) == 0 {
-		return nil
-	}
-	again := make([]store.Read, len(at))
-	for j, i := range at {
-		again[j] = reads[i]
-	}
-	more, err := e.store.View(ctx, again)
-	if err != nil {
-		return err
-	}
-	for j, i := range at {
-		snaps[i] = more[j]
-	}
-	return nil
 }
 
 // decide makes the delivery of an attempt, or says what becomes of it if it is not to be made.
@@ -466,6 +424,7 @@ func (d *dispatcher) record(q *channelQueue, it *item, r result) {
 
 func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
 	d.e.held.add(it.lease.Number, -1)
+	d.e.flows.end(it.flow)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	q.pending--

@@ -1,15 +1,25 @@
 package appio
 
 import (
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/appio-go/appio/store"
 )
 
-// A flow is what this engine knows of a message that it has under way. It is true as long as the owner stands at the revision
-// at which it was learnt: then nothing has to be read or opened again to deliver the message and to record what became of it.
+// A flow is what this engine knows of a message that it has under way, so that nothing has to be read or opened again to deliver it
+// and to record what became of it. What is known is true as long as the owner stands at the revision at which it was learnt. Where
+// no other engine can be on the store that is as long as nobody says otherwise, since every change passes this engine's writer;
+// elsewhere the revision is read.
 type flow struct {
+	owner store.Owner
+	id    MessageID
 	known atomic.Pointer[knowledge]
+
+	// Guarded by flows.mu.
+	next *flow // of the same owner
+	left int   // items without a committed outcome
 }
 
 // knowledge never changes once it is in a flow.
@@ -20,6 +30,84 @@ type knowledge struct {
 	work    *workRecord
 	record  store.Record  // of work, under a lease
 	outcome *store.Record // what is known of earlier deliveries; nil: nothing
+}
+
+// flows are those under way, by owner.
+type flows struct {
+	mu sync.Mutex
+	m  map[store.Owner]*flow
+}
+
+// begin adds a flow with its items, once they are committed.
+func (fs *flows) begin(f *flow, items int) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.m == nil {
+		fs.m = map[store.Owner]*flow{}
+	}
+	f.left, f.next = items, fs.m[f.owner]
+	fs.m[f.owner] = f
+}
+
+// end takes out a flow with its last item.
+func (fs *flows) end(f *flow) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.left--; f.left > 0 {
+		return
+	}
+	first := fs.m[f.owner]
+	if first == f && f.next == nil {
+		delete(fs.m, f.owner)
+		return
+	}
+	if first == f {
+		fs.m[f.owner] = f.next
+		return
+	}
+	for p := first; p != nil; p = p.next {
+		if p.next == f {
+			p.next = f.next
+		}
+	}
+}
+
+// changed says that the owner has been changed by a draft, before anybody is told; nil: maybe, and nobody knows by what. It is
+// called by the writer, which has one change of an owner under way at a time.
+func (fs *flows) changed(owner store.Owner, by *draft) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for f := fs.m[owner]; f != nil; f = f.next {
+		k := f.known.Load()
+		if k == nil {
+			continue
+		}
+		if by == nil || by.upset || k.rev != by.rev || by.touches(f.id) {
+			f.known.Store(nil)
+			continue
+		}
+		next := *k
+		next.rev++
+		f.known.Store(&next)
+	}
+}
+
+// changed forgets what was known of an owner that a draft has changed, or, nil, may have been changed.
+func (e *Engine) changed(owner store.Owner, by *draft) {
+	e.flows.changed(owner, by)
+	if strings.HasPrefix(string(owner), serviceOwner) {
+		e.services.changed(owner)
+	}
+}
+
+// touches reports whether the draft changes a message's open work.
+func (d *draft) touches(id MessageID) bool {
+	for _, k := range []store.Key{leasedKey(id), waitingKey(id), outcomeKey(id)} {
+		if e := d.find(k); e != nil && e.touched {
+			return true
+		}
+	}
+	return false
 }
 
 // learn takes over what tx has read and written of a message, once that is committed. Where the same change has done something else

@@ -52,6 +52,7 @@ type Engine struct {
 	writer    *writer
 	gates     gates
 	services  openServices
+	flows     flows
 	contacts  buckets
 	ulids     ulids
 	now       func() time.Time

@@ -311,7 +311,7 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	if a.held = e.reserve(w.Entries); a.held != nil {
 		w.Lease = e.newLease(now)
 		record.Key, record.Due = leasedKey(a.id), e.takeOver(w.Lease)
-		a.flow = &flow{}
+		a.flow = &flow{owner: tx.owner, id: a.id}
 		a.items = newItems(tx.owner, a.id, w, a.start, a.flow)
 	}
 	if err := tx.putSealed(record, w); err != nil || a.held == nil {
@@ -326,6 +326,7 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 func (a *acceptance) committed() {
 	if a.held != nil {
 		a.flow.learn(a.tx, a.known)
+		a.s.e.flows.begin(a.flow, len(a.items))
 		a.held.hand(a.items)
 		a.held, a.items = nil, nil
 	}

@@ -301,15 +301,52 @@ func (e *Engine) serviceOf(owner store.Owner, s *store.Snapshot) *serviceEntry {
 	return entry
 }
 
-// openServices are services' records as they were last opened.
+// openServices are services' records as they were last opened. Where no other engine can be on the store they are as they are now
+// until this engine changes them.
 type openServices struct {
-	mu sync.RWMutex
-	m  map[store.Owner]openService
+	mu      sync.RWMutex
+	m       map[store.Owner]openService
+	current map[store.Owner]*serviceEntry
+	changes uint64
 }
 
 type openService struct {
 	sealed store.Record
 	record *serviceRecord
+}
+
+// now is a service as it is now; nil: it has to be read.
+func (o *openServices) now(owner store.Owner) *serviceEntry {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.current[owner]
+}
+
+func (o *openServices) change() uint64 {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.changes
+}
+
+// remember keeps a service as it was read after a change, unless there was another since.
+func (o *openServices) remember(owner store.Owner, s *serviceEntry, change uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.changes != change || s.err != nil {
+		return
+	}
+	if o.current == nil || len(o.current) >= maxOpenServices {
+		o.current = map[store.Owner]*serviceEntry{}
+	}
+	o.current[owner] = s
+}
+
+// changed says that a service has been changed, or may have been, before anybody is told.
+func (o *openServices) changed(owner store.Owner) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.changes++
+	delete(o.current, owner)
 }
 
 // maxOpenServices is where all are forgotten, to begin again.

@@ -65,7 +65,7 @@ func (e *Engine) outcomeOp(it *item, r result) *op {
 	var tx *draft
 	var next *knowledge
 	return &op{
-		owner: it.owner, flow: it.flow, id: it.message,
+		owner: it.owner, flow: it.flow,
 		keys:      []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
 		committed: func() { it.flow.learn(tx, next) },
 		apply: func(d *draft) error {
@@ -328,7 +328,7 @@ func (c *claim) apply(tx *draft) error {
 	from := rec.Key
 	if c.gained > 0 {
 		w.Lease = e.newLease(now)
-		c.flow = &flow{}
+		c.flow = &flow{owner: tx.owner, id: id}
 		c.items = newItems(tx.owner, id, w, started, c.flow)
 	}
 	if err := tx.putWork(id, w, from); err != nil || c.flow == nil {
@@ -363,6 +363,7 @@ func (d *draft) quarantine(rec *store.Record) {
 func (c *claim) committed() {
 	if c.flow != nil {
 		c.flow.learn(c.tx, c.known)
+		c.e.flows.begin(c.flow, len(c.items))
 	}
 	if c.held != nil {
 		c.held.hand(c.items)

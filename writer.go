@@ -49,7 +49,6 @@ type op struct {
 	urgent bool        // a citizen's choice: before other work on the same owner
 	keys   []store.Key // read for apply
 	flow   *flow       // what may be known of the owner; keys are then those of a delivery's outcome
-	id     MessageID   // that the flow is of
 	rng    store.Range // likewise; two operations with a range are not merged
 	most   int         // records that apply puts and deletes, if more than 16
 	also   store.Owner // another owner whose service record is read in the same View; "": none
@@ -289,29 +288,22 @@ func (w *writer) work() {
 
 // A batch is what goes into one commit. It is used again: nothing of it is kept by an operation beyond its end.
 type batch struct {
-	groups   []group
-	drafts   []draft
-	entries  []draftEntry // of the drafts
-	known    []*knowledge
-	reads    []store.Read
-	at       map[store.Owner]int // of services, in reads
-	services services
-	changes  []store.Change
-	changed  []*group // that the changes are of
+	views
+	groups  []group
+	drafts  []draft
+	entries []draftEntry // of the drafts
+	changes []store.Change
+	changed []*group // that the changes are of
 }
 
-var batches = sync.Pool{New: func() any { return &batch{at: map[store.Owner]int{}, services: services{}} }}
+var batches = sync.Pool{New: func() any {
+	return &batch{views: views{services: services{}, own: map[store.Owner]int{}}}
+}}
 
 func (b *batch) clear() {
-	b.groups, b.drafts, b.entries, b.known = empty(b.groups), empty(b.drafts), empty(b.entries), empty(b.known)
-	b.reads, b.changes, b.changed = empty(b.reads), empty(b.changes), empty(b.changed)
-	clear(b.at)
-	clear(b.services)
-}
-
-func empty[T any](s []T) []T {
-	clear(s)
-	return s[:0]
+	b.views.clear()
+	b.groups, b.drafts, b.entries = empty(b.groups), empty(b.drafts), empty(b.entries)
+	b.changes, b.changed = empty(b.changes), empty(b.changed)
 }
 
 // A group is the operations on one owner that go into one change.
@@ -343,13 +335,13 @@ func (w *writer) takeReady(b *batch) {
 		ranged := false
 		rest := q.ops[:0:0]
 		for i, o := range q.ops {
-			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged || o.also != "" && b.services[o.also] == nil && len(b.services) == batchServices {
+			if len(g.ops) == ownerOps || o.rng.Limit > 0 && ranged || o.also != "" && len(b.services) >= batchServices {
 				rest = append(rest, q.ops[i:]...)
 				break
 			}
 			o.taken = true
-			if o.also != "" && b.services[o.also] == nil {
-				b.services[o.also] = &serviceEntry{}
+			if o.also != "" {
+				b.services[o.also] = nil
 			}
 			if len(q.ops) == 1 {
 				g.ops = q.ops
@@ -415,8 +407,7 @@ func (w *writer) process(b *batch) {
 	}
 }
 
-// view reads what the operations of a batch ask for, and makes the drafts of its groups. Of an owner that is known at a revision
-// it reads no more than that, unless it stands at another.
+// view reads what the operations of a batch ask for, and makes the drafts of its groups.
 func (w *writer) view(ctx context.Context, b *batch) error {
 	n := len(b.groups)
 	b.drafts, b.known, b.reads = slices.Grow(b.drafts, n)[:n], slices.Grow(b.known, n)[:n], slices.Grow(b.reads, n)[:n]
@@ -424,39 +415,22 @@ func (w *writer) view(ctx context.Context, b *batch) error {
 	for i := range b.groups {
 		w.prepare(b, i)
 	}
-	for owner := range b.services {
-		if i, ok := b.at[owner]; ok { // the service itself is in the batch
+	for owner, i := range b.own {
+		if _, ok := b.services[owner]; ok { // the service itself is in the batch
 			b.drafts[i].want(keyService, &b.reads[i])
-			continue
-		}
-		b.at[owner] = len(b.reads)
-		b.reads = append(b.reads, store.Read{Owner: owner, Keys: serviceKeys})
-	}
-	snaps, err := w.e.store.View(ctx, b.reads)
-	if err != nil {
-		return err
-	}
-	var stale []int
-	for i, k := range b.known {
-		if k != nil && k.rev != snaps[i].Rev {
-			b.known[i], stale = nil, append(stale, i)
-			for j := range b.drafts[i].entries {
-				b.reads[i].Keys = append(b.reads[i].Keys, b.drafts[i].entries[j].record.Key)
-			}
+		} else {
+			delete(b.own, owner)
 		}
 	}
-	if err := w.e.viewAgain(ctx, b.reads, snaps, stale); err != nil {
+	if err := w.e.see(ctx, &b.views, func(int) {}); err != nil {
 		return err
 	}
 	for i := range b.drafts {
 		if k := b.known[i]; k != nil {
-			b.drafts[i].loadKnown(b.groups[i].ops[0].id, k)
+			b.drafts[i].loadKnown(b.groups[i].ops[0].flow.id, k)
 		} else {
-			b.drafts[i].load(&b.reads[i], &snaps[i])
+			b.drafts[i].load(&b.reads[i], &b.snaps[i])
 		}
-	}
-	for owner := range b.services {
-		b.services[owner] = w.e.serviceOf(owner, &snaps[b.at[owner]])
 	}
 	return nil
 }
@@ -480,11 +454,9 @@ func (w *writer) prepare(b *batch, i int) {
 			r.Range = o.rng
 		}
 	}
-	if b.known[i] = g.known(); b.known[i] != nil {
-		r.Keys = nil
-	}
+	b.known[i] = g.known()
 	if strings.HasPrefix(string(g.q.owner), serviceOwner) {
-		b.at[g.q.owner] = i
+		b.own[g.q.owner] = i
 	}
 }
 
@@ -573,12 +545,16 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 		if unknown { // some earlier attempt, or this one, may have been applied
 			err = fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
-		w.failAll(groups, err)
+		for _, g := range groups {
+			w.e.changed(g.q.owner, nil)
+			w.finish(g, err)
+		}
 		return
 	}
 	for i, g := range groups {
 		switch {
 		case errs == nil || errs[i] == nil:
+			w.e.changed(g.q.owner, g.draft)
 			w.finish(g, nil)
 		case !errors.Is(errs[i], store.ErrConflict):
 			w.finish(g, errs[i])
@@ -588,6 +564,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 			for _, o := range g.ops {
 				o.maybe = o.maybe || unknown && o.own.Key != ""
 			}
+			w.e.changed(g.q.owner, nil)
 			w.retry(g)
 		}
 	}
@@ -666,12 +643,6 @@ func (w *writer) finish(g *group, err error) {
 	defer w.mu.Unlock()
 	g.q.tries = 0
 	w.release(g.q)
-}
-
-func (w *writer) failAll(groups []*group, err error) {
-	for _, g := range groups {
-		w.finish(g, err)
-	}
 }
 
 // jitter is full jitter: anything up to base doubled try times, at most most.
