@@ -402,8 +402,8 @@ func (w *writer) process(b *batch) {
 		b.changes = append(b.changes, g.draft.change())
 		b.changed = append(b.changed, g)
 	}
-	if len(b.changes) > 0 {
-		w.commit(ctx, b.changed, b.changes)
+	if len(b.changes) > 0 && !w.commit(ctx, b.changed, b.changes) {
+		b.changes = nil // a commit whose outcome is not known may still be under way, as on a network: its changes are left alone
 	}
 }
 
@@ -514,7 +514,8 @@ func (w *writer) apply(g *group) error {
 	return nil
 }
 
-func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Change) {
+// commit reports whether the store has answered for each change.
+func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Change) bool {
 	end := w.e.observe(&ctx, Operation{Name: "commit", Count: len(changes)})
 	unknown := false
 	var errs []error
@@ -549,7 +550,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 			w.e.changed(g.q.owner, nil)
 			w.finish(g, err)
 		}
-		return
+		return false
 	}
 	for i, g := range groups {
 		switch {
@@ -568,6 +569,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 			w.retry(g)
 		}
 	}
+	return !unknown
 }
 
 // retry puts a group back after a conflict, to be tried after a random pause that grows.
