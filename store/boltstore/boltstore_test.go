@@ -12,7 +12,7 @@ import (
 )
 
 // small makes a store write a table to its file every few changes, so that all that follows from it happens.
-var small = &boltstore.Options{Memory: 8 << 10}
+var small = boltstore.Options{Memory: 8 << 10}.Unsynced()
 
 // slowness is by how much less some tests do.
 var slowness = 1
@@ -32,7 +32,7 @@ func TestContract(t *testing.T) {
 		t.Skip("TestContractSmall does the same and more")
 	}
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t, file(t), nil) })
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, file(t), boltstore.Options{}.Unsynced()) })
 }
 
 func TestContractSmall(t *testing.T) {

@@ -37,35 +37,32 @@ const (
 	kindChange = 1
 	kindMove   = 2
 	kindGap    = 3
+	kindLeap   = 4
 )
 
 const headerStart = 9 // what comes before the owner
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode returns changes with all they need of memory their own.
+// encode returns changes with all they need of memory their own, but for names: the table copies those that it keeps.
 func encode(changes []store.Change) []change {
-	frames, names, entries := 0, 0, 0
+	frames, entries := 0, 0
 	for i := range changes {
 		c := &changes[i]
 		frames += headerStart + len(c.Owner) + 6*binary.MaxVarintLen32
-		names += len(c.Owner)
 		entries += len(c.Put) + len(c.Delete)
 		for j := range c.Put {
 			frames += len(c.Put[j].Key) + len(c.Put[j].Value) + 24
-			names += len(c.Put[j].Key)
 		}
 		for _, k := range c.Delete {
 			frames += len(k) + 2
-			names += len(k)
 		}
 	}
 	e := encoder{frames: make([]byte, 0, frames), entries: make([]entry, 0, entries)}
-	e.names.Grow(names)
 	encoded := make([]change, len(changes))
 	for i := range changes {
 		c := &changes[i]
-		encoded[i] = change{owner: store.Owner(e.name(string(c.Owner))), rev: c.Rev}
+		encoded[i] = change{owner: c.Owner, rev: c.Rev}
 		e.encode(&encoded[i], c.Put, c.Delete)
 	}
 	return encoded
@@ -79,19 +76,11 @@ func encodeMove(o store.Owner, puts []store.Record) change {
 	return c
 }
 
-// An encoder keeps the parts of many changes together: their frames, names and entries.
+// An encoder keeps the parts of many changes together: their frames and entries.
 type encoder struct {
 	frames  []byte
-	names   strings.Builder
 	entries []entry
 	scratch []byte
-}
-
-// name returns a copy of s.
-func (e *encoder) name(s string) string {
-	start := e.names.Len()
-	e.names.WriteString(s)
-	return e.names.String()[start:]
 }
 
 // encode sets the frame and the entries of c.
@@ -115,13 +104,13 @@ func (e *encoder) encode(c *change, puts []store.Record, deletes []store.Key) {
 	b = binary.AppendUvarint(b, uint64(len(deletes)))
 	for _, k := range deletes {
 		b = appendString(b, string(k))
-		e.entries = append(e.entries, entry{key: store.Key(e.name(string(k))), gone: true})
+		e.entries = append(e.entries, entry{key: k, gone: true})
 	}
 	binary.LittleEndian.PutUint32(b[start+4:], uint32(len(b)-start))
 	binary.LittleEndian.PutUint32(b[start:], crc32.Checksum(b[start+4:], castagnoli))
 	for i := range puts {
 		r := &puts[i]
-		x := entry{key: store.Key(e.name(string(r.Key))), due: dueOf(r.Due), lane: r.Lane, size: uint32(len(r.Value))}
+		x := entry{key: r.Key, due: dueOf(r.Due), lane: r.Lane, size: uint32(len(r.Value))}
 		if x.size > 0 {
 			x.addr = uint64(len(b) - start)
 			b = binary.LittleEndian.AppendUint32(b, checksum(&e.scratch, c.owner, x.key, r.Value))

@@ -66,6 +66,7 @@ func (s *Store) compact(ctx context.Context) error {
 	old := s.file
 	s.content = next
 	s.open.Store(next.file)
+	s.hints.clear() // what the first table had due is below it now
 	s.epoch++
 	s.mu.Unlock()
 	return old.close(false)
@@ -93,10 +94,7 @@ const copyAtOnce = 2 << 20
 
 func (c *copier) copy() error {
 	c.to.file.db.NoSync = true
-	c.run = newRunBuilder(c.to.nextRun, partsSize(c.from.opts.Memory), func(parts []part) error {
-		return c.to.file.update(partsNeed(parts), func(tx *bolt.Tx) error { return putParts(tx.Bucket(bucketRuns), parts) })
-	})
-	c.to.nextRun++
+	c.run = newRunBuilder(c.to.newRunID(), partsSize(c.from.opts.Memory), c.to.file.put)
 	m := merger{all: true, dead: map[uint64]uint64{}, moved: map[[2]uint64]bool{}}
 	for _, t := range c.from.tables {
 		next, stop := iter.Pull2(t.places())
@@ -120,11 +118,11 @@ func (c *copier) copy() error {
 	if r != nil {
 		next.runs = []*run{r}
 	}
-	if err := c.to.turn(next, r, c.to.segments); err != nil {
+	if err := c.to.turn(next, c.to.segments); err != nil {
 		return err
 	}
 	c.to.state, c.to.cut = next, true
-	c.to.file.db.NoSync = false
+	c.to.file.db.NoSync = c.from.opts.noSync
 	if err := c.to.file.db.Sync(); err != nil {
 		return err
 	}

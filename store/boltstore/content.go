@@ -1,7 +1,9 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -13,11 +15,12 @@ type content struct {
 	file     *file
 	tables   []*table // what is not yet in runs, newest first: one that grows and at most one that does not
 	state    state
-	nextRun  uint64 // number of the next run; the keeper changes it
+	runs     uint64 // how many runs there have been, or more; the keeper changes it
 	segments segments
 	tail     tail
 	room     []byte // for what is appended to the log
 	cut      bool   // the next change begins a segment
+	leap     uint64 // piece that the next change begins in; 0: that of the tail
 	frozen   uint64 // address in the log after what the second table holds
 }
 
@@ -52,10 +55,13 @@ func openContent(path string, opts *Options) (c content, err error) {
 func (f *file) load() (c content, err error) {
 	c = content{file: f, tables: []*table{newTable()}, cut: true}
 	err = f.db.View(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketLog, bucketSegments, bucketRuns, bucketFilters} {
+		for _, name := range buckets {
 			if tx.Bucket(name) == nil {
 				return damaged("the buckets")
 			}
+		}
+		if err := checkClock(tx); err != nil {
+			return err
 		}
 		if c.state, err = decodeState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
 			return err
@@ -65,10 +71,10 @@ func (f *file) load() (c content, err error) {
 				return err
 			}
 		}
-		// Numbers of runs that were not finished are not used again: they are still to be deleted.
+		// Runs that were not finished count: they are still to be deleted.
 		for _, name := range [][]byte{bucketRuns, bucketFilters} {
 			if k, _ := tx.Bucket(name).Cursor().Last(); len(k) >= 8 {
-				c.nextRun = max(c.nextRun, binary.BigEndian.Uint64(k)+1)
+				c.runs = max(c.runs, binary.BigEndian.Uint64(k)>>runNoise+1)
 			}
 		}
 		if c.segments, err = readSegments(tx.Bucket(bucketSegments)); err != nil {
@@ -76,7 +82,29 @@ func (f *file) load() (c content, err error) {
 		}
 		return c.replay(tx.Bucket(bucketLog))
 	})
+	c.jump()
 	return c, err
+}
+
+// jump makes the next change begin a segment, in a piece that is not used yet, nor was in a transaction that failed.
+func (c *content) jump() {
+	unused := c.nextSegment()
+	if c.state.mark > c.tail.end() {
+		c.tail = tail{piece: c.state.mark / pieceSize}
+	}
+	c.cut, c.leap = true, c.tail.piece+2+rand.Uint64N(maxLeap)
+	if c.frozen == unused {
+		c.frozen = c.nextSegment()
+	}
+}
+
+// leapt counts a leap that is in the log, from at to end, into a segment; after it another one begins.
+func (c *content) leapt(at, end uint64) {
+	if at%pieceSize == 0 {
+		c.segments = append(c.segments, segment{start: at})
+	}
+	g := &c.segments[len(c.segments)-1]
+	g.end, g.changed, c.cut = end, true, true
 }
 
 func readSegments(b *bolt.Bucket) (all segments, err error) {
@@ -105,6 +133,9 @@ func (c *content) replay(b *bolt.Bucket) (err error) {
 		if err != nil || !ok {
 			return err
 		}
+		if r.leap > at {
+			c.leapt(at, r.leap)
+		}
 		c.made(&x, next)
 		c.tables[0].apply(&x, c.segments.kill)
 		at = next
@@ -132,6 +163,9 @@ func (c *content) full(at uint64) bool {
 
 // nextSegment returns the address at which the next change begins that begins a segment.
 func (c *content) nextSegment() uint64 {
+	if c.leap != 0 {
+		return c.leap * pieceSize
+	}
 	x := extent{c.tail.piece, c.tail.b}
 	x.cut()
 	return x.end()
@@ -149,7 +183,15 @@ func (c *content) append(made []*change, spare share) error {
 	if cap(c.room) < size || cap(c.room) > maxRoom {
 		c.room = make([]byte, 0, size+size/4+pieceSize)
 	}
+	var before extent // what ends with a leap
 	x := extent{c.tail.piece, append(c.room[:0], c.tail.b...)}
+	if c.leap != 0 {
+		x = extent{c.leap, c.room[:0]}
+		if c.state.mark <= c.tail.end() {
+			before = extent{c.tail.piece, bytes.Clone(c.tail.b)}
+			before.frame(newLeap(c.leap))
+		}
+	}
 	start, cut := uint64(0), c.cut
 	if n := len(c.segments); n > 0 {
 		start = c.segments[n-1].start
@@ -162,28 +204,26 @@ func (c *content) append(made []*change, spare share) error {
 		m.at = x.frame(m.frame)
 	}
 	var end tail
-	err := c.file.update(need{"append", len(x.b), spare}, func(tx *bolt.Tx) (err error) {
-		end, err = x.write(tx.Bucket(bucketLog))
+	err := c.file.update(need{"append", len(before.b) + len(x.b), spare}, func(tx *bolt.Tx) (err error) {
+		if _, err = before.write(tx.Bucket(bucketLog)); err == nil {
+			end, err = x.write(tx.Bucket(bucketLog))
+		}
 		return err
 	})
-	if err == nil {
-		c.tail = end
+	if err != nil {
+		c.jump()
+		return err
 	}
-	return err
+	if len(before.b) > 0 {
+		c.leapt(c.tail.end(), before.end())
+	}
+	c.tail, c.leap = end, 0
+	return nil
 }
 
-// turn writes a state, which the caller then makes the current one; added is the run that the file has no filter of yet.
-func (c *content) turn(next state, added *run, segs segments) error {
-	n := need{step: "turn"}
-	if added != nil {
-		n.bytes = len(added.filter)
-	}
-	err := c.file.update(n, func(tx *bolt.Tx) error {
-		if added != nil {
-			if err := added.filter.write(tx.Bucket(bucketFilters), added.id); err != nil {
-				return err
-			}
-		}
+// turn writes a state, which the caller then makes the current one.
+func (c *content) turn(next state, segs segments) error {
+	err := c.file.update(need{step: "turn"}, func(tx *bolt.Tx) error {
 		for i := range segs {
 			if g := &segs[i]; g.changed && g.end <= next.mark {
 				if err := tx.Bucket(bucketSegments).Put(g.encode()); err != nil {

@@ -53,11 +53,16 @@ func damageMany(t *testing.T, from int) {
 	s, err := boltstore.Open(path, small)
 	require.NoError(t, err)
 	d := newDiary(s, 2)
-	for range 250 {
+	var earlier [][]byte
+	for i := range 250 {
 		d.write(t)
+		if i%10 == 9 || i > 240 {
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			earlier = append(earlier, b)
+		}
 	}
-	crashed, err := os.ReadFile(path)
-	require.NoError(t, err)
+	crashed := earlier[len(earlier)-1]
 	require.NoError(t, s.Close())
 	closed, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -69,7 +74,7 @@ func damageMany(t *testing.T, from int) {
 			whole = closed
 		}
 		r := rand.New(rand.NewPCG(uint64(i), 0))
-		damaged, what := damage(r, bytes.Clone(whole))
+		damaged, what := damage(r, bytes.Clone(whole), earlier[r.IntN(len(earlier))])
 		fmt.Println("damage", i, what) // the last line tells of what the process died
 		require.NoError(t, os.WriteFile(copied, damaged, 0o600))
 		err := d.use(copied)
@@ -84,8 +89,8 @@ func damageMany(t *testing.T, from int) {
 	fmt.Println("found", found, "of", damagesAtOnce)
 }
 
-// damage changes a file, and says how.
-func damage(r *rand.Rand, b []byte) ([]byte, string) {
+// damage changes a file, and says how; earlier is what it was once.
+func damage(r *rand.Rand, b, earlier []byte) ([]byte, string) {
 	const page = 4096
 	used := len(b)
 	for used > 0 && b[used-1] == 0 {
@@ -93,7 +98,7 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 	}
 	pages := used/page + 1
 	at := func() int { return r.IntN(pages) * page }
-	switch r.IntN(8) {
+	switch r.IntN(10) {
 	case 0:
 		i := r.IntN(used)
 		b[i] ^= 1 << r.IntN(8)
@@ -124,6 +129,17 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 	case 6:
 		n := r.IntN(used)
 		return b[:n], fmt.Sprintf("cut after %d", n)
+	case 7, 8: // a write that the disk has lost
+		i := at()
+		for range 100 { // most pages are as they were
+			if i+page <= min(len(b), len(earlier)) && !bytes.Equal(b[i:i+page], earlier[i:i+page]) {
+				break
+			}
+			i = at()
+		}
+		i = min(i, len(earlier)/page*page)
+		copy(b[i:], earlier[i:min(i+page, len(earlier))])
+		return b, fmt.Sprintf("page %d as it was once", i/page)
 	default:
 		i := at()
 		for k := i; k < min(i+page, len(b)); k++ {
@@ -136,7 +152,7 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 // use opens a damaged store, reads all of it and writes to it. An error that damage can explain is returned; anything that is
 // not as it was written is another one.
 func (d *diary) use(path string) error {
-	s, err := boltstore.Open(path, &boltstore.Options{Memory: 8 << 10, LockTimeout: 10 * time.Millisecond})
+	s, err := boltstore.Open(path, boltstore.Options{Memory: 8 << 10, LockTimeout: 10 * time.Millisecond}.Unsynced())
 	if err != nil {
 		return err
 	}

@@ -241,6 +241,13 @@ func (s *Store) raiseHint(v *snapshot, l store.Lane, it item) {
 	}
 }
 
+// clear forgets all.
+func (h *hints) clear() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lanes = nil
+}
+
 // lower notes that a table will be below the first one.
 func (h *hints) lower(t *table) {
 	h.mu.Lock()

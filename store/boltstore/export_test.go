@@ -7,5 +7,11 @@ func (o Options) Hooked(hook func(step string) error) *Options {
 	return &o
 }
 
+// Unsynced returns options of a store that does not wait for the disk, which a test sees nothing of that does not cut the power.
+func (o Options) Unsynced() *Options {
+	o.noSync = true
+	return &o
+}
+
 // Rest does all that the keeper has to do.
 func (s *Store) Rest() error { return s.upkeep() }

@@ -24,6 +24,9 @@ var (
 	bucketSegments = []byte("segments") // address -> segment of the log
 	bucketRuns     = []byte("runs")     // number of a run, last place of a block -> block
 	bucketFilters  = []byte("filters")  // number of a run, number of a piece -> piece of its filter
+	bucketClock    = []byte("clock")    // has nothing in it; its sequence is the number of the last transaction
+
+	buckets = [][]byte{bucketMeta, bucketLog, bucketSegments, bucketRuns, bucketFilters, bucketClock}
 
 	keyFormat = []byte("format")
 	keyState  = []byte("state")
@@ -89,6 +92,7 @@ func (f *file) open(path string, opts *Options) (err error) {
 	if err != nil {
 		return err
 	}
+	f.db.NoSync = opts.noSync
 	f.db.AllocSize = leastGrowth // grow sees to more
 	if opts.MaxSize > 0 {
 		f.db.AllocSize = int(min(leastGrowth, opts.MaxSize/64))
@@ -97,15 +101,20 @@ func (f *file) open(path string, opts *Options) (err error) {
 	return f.format(path)
 }
 
+// newFile is the number of the last transaction in a file that bbolt has just made.
+const newFile = 1
+
 // format makes the buckets of a new file, and refuses a file that is not a store's, or of a later layout.
 func (f *file) format(path string) error {
 	fresh := false
 	err := f.db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketMeta)
 		if b == nil {
-			name, _ := tx.Cursor().First()
-			if fresh = name == nil; !fresh {
+			if name, _ := tx.Cursor().First(); name != nil {
 				return fmt.Errorf("%w: not a store", store.ErrCorrupt)
+			}
+			if fresh = tx.ID() <= newFile; !fresh { // with a root page that is empty again
+				return damaged("the root page")
 			}
 			return nil
 		}
@@ -122,13 +131,13 @@ func (f *file) format(path string) error {
 		return err
 	}
 	if err := f.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketLog, bucketSegments, bucketRuns, bucketFilters} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(keyFormat, append([]byte(magic), layout)), meta.Put(keyState, (&state{}).encode()))
+		return errors.Join(setClock(tx), meta.Put(keyFormat, append([]byte(magic), layout)), meta.Put(keyState, (&state{}).encode()))
 	}); err != nil {
 		return err
 	}
@@ -147,6 +156,9 @@ func (f *file) update(n need, g func(tx *bolt.Tx) error) error {
 			err = g(tx)
 		}
 		if err == nil {
+			err = setClock(tx)
+		}
+		if err == nil {
 			err = f.at(n.step)
 		}
 		if err != nil {
@@ -159,12 +171,24 @@ func (f *file) update(n need, g func(tx *bolt.Tx) error) error {
 	})
 }
 
+// setClock writes the number of the transaction into the root page, which each transaction writes anew.
+func setClock(tx *bolt.Tx) error { return tx.Bucket(bucketClock).SetSequence(uint64(tx.ID())) }
+
+// checkClock finds a root page that is not of the last transaction: the disk did not write it, and with the page that was there
+// before all may seem to be in order. (A backup has a second meta page that is one transaction behind.)
+func checkClock(tx *bolt.Tx) error {
+	if n := tx.Bucket(bucketClock).Sequence(); n != uint64(tx.ID()) && n != uint64(tx.ID())+1 {
+		return damaged("the root page")
+	}
+	return nil
+}
+
 // close lets bbolt write which pages are free, if it is in order, so that the next Open need not find out.
 func (f *file) close(inOrder bool) error {
 	err := contain(func() error {
 		if inOrder {
 			f.db.NoFreelistSync = false
-			_ = f.db.Update(func(*bolt.Tx) error { return nil }) // in vain if there is no room
+			_ = f.db.Update(setClock) // in vain if there is no room
 		}
 		return pathless(f.db.Close())
 	})

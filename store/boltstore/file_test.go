@@ -276,7 +276,7 @@ func TestFull(t *testing.T) {
 func TestFileDoesNotGrowForEver(t *testing.T) {
 	t.Parallel()
 	path := file(t)
-	s := open(t, path, &boltstore.Options{Memory: 64 << 10})
+	s := open(t, path, boltstore.Options{Memory: 64 << 10}.Unsynced())
 	text := strings.Repeat("v", 5000)
 	for i := range 1600 / slowness { // 8 MB, of which 200 kB are in use
 		o := i % 40
@@ -525,6 +525,31 @@ func TestDueBehindWhatIsDone(t *testing.T) {
 		}
 		left -= len(due)
 	}
+}
+
+// What is due and was scheduled before what is done already must be found after a compaction too, which puts it into the same
+// run.
+func TestDueAfterCompaction(t *testing.T) {
+	t.Parallel()
+	s := open(t, file(t), small)
+	first := func() []store.Record {
+		due, err := s.Due(t.Context(), store.DueQuery{Lanes: []store.Lane{0}, Until: time.UnixMicro(10000), Limit: 1})
+		require.NoError(t, err)
+		return due
+	}
+	for i := range 200 {
+		o := store.Owner(fmt.Sprint(i))
+		commit(t, s, store.Change{Owner: o, Put: []store.Record{{Key: "k", Due: time.UnixMicro(int64(1000 + i))}}})
+	}
+	require.NoError(t, s.Rest())
+	for i := range 190 {
+		commit(t, s, store.Change{Owner: store.Owner(fmt.Sprint(i)), Rev: 1, Delete: []store.Key{"k"}})
+	}
+	require.Equal(t, store.Owner("190"), first()[0].Owner)
+	commit(t, s, store.Change{Owner: "late", Put: []store.Record{{Key: "k", Due: time.UnixMicro(5)}}})
+	require.Equal(t, store.Owner("late"), first()[0].Owner)
+	require.NoError(t, s.Compact(t.Context()))
+	require.Equal(t, store.Owner("late"), first()[0].Owner)
 }
 
 // With BOLTSTORE_DISK naming a directory on a disk of some 20 MB: a full disk refuses changes and keeps what it has, and the

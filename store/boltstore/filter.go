@@ -48,25 +48,24 @@ func (f filter) piece(h uint64) []byte {
 // filterPart is how many bytes of a filter are written under one key.
 const filterPart = 32 << 10
 
-// write writes the filter of a run.
-func (f filter) write(b *bolt.Bucket, run uint64) error {
-	b.FillPercent = 1
-	for i := 0; len(f) > 0; i++ {
-		n := min(filterPart, len(f))
-		key := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, run), uint32(i))
-		if err := b.Put(key, seal(key, f[:n])); err != nil {
-			return err
-		}
-		f = f[n:]
+// part returns the i-th part of the filter of a run, and false after the last.
+func (f filter) part(run uint64, i int) (part, bool) {
+	if i*filterPart >= len(f) {
+		return part{}, false
 	}
-	return nil
+	key := filterKey(run, i)
+	return part{key, seal(key, f[i*filterPart:min((i+1)*filterPart, len(f))])}, true
+}
+
+func filterKey(run uint64, i int) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, run), uint32(i))
 }
 
 func readFilter(b *bolt.Bucket, r *run) (filter, error) {
 	size := len(newFilter(int(r.owners)))
 	f := make(filter, 0, size)
 	for i := 0; len(f) < size; i++ {
-		key := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, r.id), uint32(i))
+		key := filterKey(r.id, i)
 		part, err := unseal(key, b.Get(key))
 		if err != nil || len(part) != min(filterPart, size-len(f)) {
 			return nil, damaged("a filter")

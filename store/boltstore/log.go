@@ -16,7 +16,8 @@ import (
 // sequence of its bucket, so that no end is missed.
 //
 // A frame does not begin in the last bytes of a piece where not even a gap has room: those are zero. A gap is a frame that says
-// that the rest of its piece is empty.
+// that the rest of its piece is empty, a leap is one that says at which piece the log goes on. Each Open leaps, by chance: what
+// a transaction wrote that a crash undid, and that is still on the disk, has addresses that are not used again.
 
 const (
 	pieceSize = 8160        // two pieces, their keys and the header of a page fill four pages of 4 KiB
@@ -29,6 +30,27 @@ var gap = func() []byte {
 	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
 	return b
 }()
+
+// leapSize is the length of a leap: a header of no owner, and the piece.
+const leapSize = headerStart + 8
+
+func newLeap(piece uint64) []byte {
+	b := []byte{0, 0, 0, 0, leapSize, 0, 0, 0, kindLeap}
+	b = binary.LittleEndian.AppendUint64(b, piece)
+	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	return b
+}
+
+// leapTo returns the piece that a leap says, and false for another header.
+func leapTo(header []byte) (piece uint64, ok bool) {
+	if len(header) != leapSize || header[headerStart-1] != kindLeap || crc32.Checksum(header[4:], castagnoli) != binary.LittleEndian.Uint32(header) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(header[headerStart:]), true
+}
+
+// maxLeap is how many pieces are left out at most.
+const maxLeap = 1 << 20
 
 func pieceKey(piece uint64) []byte { return binary.BigEndian.AppendUint64(nil, piece) }
 
@@ -112,6 +134,7 @@ type logReader struct {
 	c       *bolt.Cursor
 	piece   uint64
 	b       []byte // of the piece, nil if none was read
+	leap    uint64 // address after the last leap
 	scratch []byte
 }
 
@@ -198,6 +221,11 @@ func (r *logReader) change(addr, end uint64) (c change, next uint64, ok bool, er
 		header, err := r.read(make([]byte, 0, size), addr, size)
 		if err != nil {
 			return change{}, 0, false, err
+		}
+		if piece, ok := leapTo(header); ok {
+			r.leap = addr + leapSize
+			addr = max(addr+rest, piece*pieceSize)
+			continue
 		}
 		if err := c.decode(header); err != nil {
 			return change{}, 0, false, err

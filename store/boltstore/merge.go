@@ -80,7 +80,7 @@ func (s *Store) merge(runs []*run, all bool) error {
 				g.dead, g.changed = g.dead+size, true
 			}
 		}
-		return s.turn(next, r, segs, s.tables)
+		return s.turn(next, segs, s.tables)
 	})
 }
 

@@ -18,7 +18,9 @@ type Options struct {
 	MaxSize     int64         // bytes of the file, 1 MiB or more; a Commit beyond it is store.ErrFull; 0: no limit
 	Memory      int           // bytes for what is not yet in the sorted part of the file, about; 0: 128 MiB
 
-	hook func(step string) error // of tests: called where a process may die; its error is that of the step
+	// Of tests: hook is called where a process may die, its error is that of the step; noSync is for tests that no crash ends.
+	hook   func(step string) error
+	noSync bool
 }
 
 // A Store is a [store.Store] in one file, which it holds locked. It may be used concurrently.

@@ -148,7 +148,12 @@ func TestBlocks(t *testing.T) {
 	slices.SortFunc(places, bytes.Compare)
 	places = slices.CompactFunc(places, bytes.Equal)
 	var parts []part
-	w := newRunBuilder(7, 1<<20, func(p []part) error { parts = append(parts, p...); return nil })
+	w := newRunBuilder(7, 1<<20, func(bucket []byte, p []part) error {
+		if bytes.Equal(bucket, bucketRuns) {
+			parts = append(parts, p...)
+		}
+		return nil
+	})
 	for i, p := range places {
 		require.NoError(t, w.add(p, fmt.Appendf(nil, "payload %d", i)))
 	}

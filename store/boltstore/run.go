@@ -127,11 +127,11 @@ type part struct{ key, block []byte }
 // partsSize is how many bytes of blocks are written in one transaction, about: less for a store of little memory.
 func partsSize(memory int) int { return min(memory/64, 1<<20) }
 
-// A runBuilder makes the blocks of a run, of places given in order, and hands them on in turn.
+// A runBuilder makes the blocks of a run, of places given in order, and then its filter, and hands their parts on in turn.
 type runBuilder struct {
 	run
-	most  int // bytes of blocks at which they are handed on
-	hand  func([]part) error
+	most  int // bytes of parts at which they are handed on
+	hand  func(bucket []byte, parts []part) error
 	block blockBuilder
 	parts []part
 	size  int      // of parts
@@ -139,7 +139,7 @@ type runBuilder struct {
 	marks []uint64 // hashes of all owners, of which the filter is made
 }
 
-func newRunBuilder(id uint64, most int, hand func([]part) error) *runBuilder {
+func newRunBuilder(id uint64, most int, hand func(bucket []byte, parts []part) error) *runBuilder {
 	b := &runBuilder{run: run{id: id}, most: most, hand: hand}
 	b.block.reset(nil)
 	return b
@@ -164,20 +164,27 @@ func (b *runBuilder) add(place, payload []byte) error {
 func (b *runBuilder) endBlock() error {
 	key, block := b.block.finish(b.id)
 	b.last = key[8:]
-	b.parts = append(b.parts, part{key, block})
 	b.run.size += uint64(len(block))
-	b.size += len(block)
 	b.block.reset(b.last)
-	if b.size < b.most {
-		return nil
-	}
-	return b.flush()
+	return b.take(bucketRuns, part{key, block})
 }
 
-func (b *runBuilder) flush() error {
+// take hands on what there is of a bucket, once it is enough.
+func (b *runBuilder) take(bucket []byte, p part) error {
+	b.parts = append(b.parts, p)
+	if b.size += len(p.block); b.size < b.most {
+		return nil
+	}
+	return b.flush(bucket)
+}
+
+func (b *runBuilder) flush(bucket []byte) error {
 	parts := b.parts
 	b.parts, b.size = nil, 0
-	return b.hand(parts)
+	if len(parts) == 0 {
+		return nil
+	}
+	return b.hand(bucket, parts)
 }
 
 // finish hands on what is left, and returns the run: nil if it has no place.
@@ -187,10 +194,8 @@ func (b *runBuilder) finish() (*run, error) {
 			return nil, err
 		}
 	}
-	if len(b.parts) > 0 {
-		if err := b.flush(); err != nil {
-			return nil, err
-		}
+	if err := b.flush(bucketRuns); err != nil {
+		return nil, err
 	}
 	if b.last == nil {
 		return nil, nil
@@ -201,5 +206,13 @@ func (b *runBuilder) finish() (*run, error) {
 	for _, h := range b.marks {
 		r.filter.mark(h)
 	}
-	return &r, nil
+	for i := 0; ; i++ {
+		p, ok := r.filter.part(r.id, i)
+		if !ok {
+			return &r, b.flush(bucketFilters)
+		}
+		if err := b.take(bucketFilters, p); err != nil {
+			return nil, err
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -14,11 +15,13 @@ import (
 type table struct {
 	owners map[store.Owner]*owned
 	lanes  map[store.Lane]*list[item]
-	size   int // bytes of memory, about
+	names  strings.Builder // of owners and keys, so that no name keeps those alive that it came with
+	size   int             // bytes of memory, about
 }
 
 // An owned is what a table holds of an owner.
 type owned struct {
+	name    store.Owner
 	rev     uint64
 	moved   bool // the owner was not changed, only values of it moved: rev is not known
 	entries list[entry]
@@ -56,8 +59,8 @@ const (
 func (t *table) apply(c *change, dead func(addr uint64, size uint32)) {
 	o := t.owners[c.owner]
 	if o == nil {
-		o = &owned{moved: true}
-		t.owners[c.owner] = o
+		o = &owned{name: store.Owner(t.name(string(c.owner))), moved: true}
+		t.owners[o.name] = o
 		t.size += ownedSize + len(c.owner)
 	}
 	if !c.moves {
@@ -70,17 +73,33 @@ func (t *table) apply(c *change, dead func(addr uint64, size uint32)) {
 		}
 		p := o.entries.seek(func(x *entry) bool { return x.key < e.key })
 		if old := o.entries.at(p); old != nil && old.key == e.key {
-			t.unschedule(c.owner, old)
+			t.unschedule(o.name, old)
 			if !old.gone {
 				dead(old.addr, old.size)
 			}
+			e.key = old.key
 			*old = e
 		} else {
+			e.key = store.Key(t.name(string(e.key)))
 			o.entries.insert(p, e, len(c.entries))
 			t.size += entrySize + len(e.key)
 		}
-		t.schedule(c.owner, &e)
+		t.schedule(o.name, &e)
 	}
+}
+
+// namesAtOnce is how many bytes of names are kept in one piece.
+const namesAtOnce = 16 << 10
+
+// name returns a copy of s.
+func (t *table) name(s string) string {
+	if t.names.Cap()-t.names.Len() < len(s) {
+		t.names = strings.Builder{}
+		t.names.Grow(max(namesAtOnce, len(s)))
+	}
+	start := t.names.Len()
+	t.names.WriteString(s)
+	return t.names.String()[start:]
 }
 
 func (t *table) schedule(o store.Owner, e *entry) {

@@ -101,7 +101,7 @@ func (s *Store) changed(v *snapshot, o store.Owner, k store.Key) *entry {
 	return &found
 }
 
-// part returns a copy of what r asks for.
+// part returns a copy of what r asks for: of its range as much as can be among the first records, if nothing else has any.
 func (o *owned) part(r *store.Read) *owned {
 	if o == nil {
 		return nil
@@ -113,11 +113,15 @@ func (o *owned) part(r *store.Read) *owned {
 		}
 	}
 	if q := &r.Range; q.Limit > 0 {
-		for s := newTableSource(&o.entries, q.From, q.To, false); s.current() != nil; s.next() {
+		there := 0
+		for s := newTableSource(&o.entries, q.From, q.To, q.Descending); s.current() != nil && there < q.Limit; s.next() {
 			found = append(found, *s.current())
+			if !s.current().gone {
+				there++
+			}
 		}
 	}
-	p := &owned{rev: o.rev, moved: o.moved}
+	p := &owned{name: o.name, rev: o.rev, moved: o.moved}
 	if len(found) > 0 {
 		slices.SortFunc(found, func(a, b entry) int { return strings.Compare(string(a.key), string(b.key)) })
 		p.entries.chunks = [][]entry{slices.CompactFunc(found, func(a, b entry) bool { return a.key == b.key })}
