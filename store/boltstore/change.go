@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/appio-go/appio/store"
 )
@@ -44,8 +45,15 @@ const headerStart = 9 // what comes before the owner
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode returns changes with all they need of memory their own, but for names: the table copies those that it keeps.
-func encode(changes []store.Change) []change {
+// frames keeps memory that frames were in.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxFrames is the most bytes of memory that is kept for the frames of a commit.
+const maxFrames = 4 << 20
+
+// encode returns changes, with their frames in room or in a larger one, which is returned too. Names are still those of the
+// caller: the table copies what it keeps.
+func encode(changes []store.Change, room []byte) ([]change, []byte) {
 	frames, entries := 0, 0
 	for i := range changes {
 		c := &changes[i]
@@ -58,14 +66,14 @@ func encode(changes []store.Change) []change {
 			frames += len(k) + 2
 		}
 	}
-	e := encoder{frames: make([]byte, 0, frames), entries: make([]entry, 0, entries)}
+	e := encoder{frames: slices.Grow(room[:0], frames), entries: make([]entry, 0, entries)}
 	encoded := make([]change, len(changes))
 	for i := range changes {
 		c := &changes[i]
 		encoded[i] = change{owner: c.Owner, rev: c.Rev}
 		e.encode(&encoded[i], c.Put, c.Delete)
 	}
-	return encoded
+	return encoded, e.frames
 }
 
 // encodeMove returns a change that puts records anew, as they are.

@@ -9,12 +9,29 @@ import (
 // A request is what the writer is asked for: changes, or other work on the file.
 type request struct {
 	changes []change
-	size    int          // bytes of their frames
+	frames  *[]byte      // that all their frames are in
 	work    func() error // if there are no changes
 	taken   atomic.Bool  // by the writer, or by who asked and no longer waits
 	errs    []error
 	err     error
 	done    chan error
+}
+
+// size returns how many bytes the changes take.
+func (r *request) size() int {
+	if r.frames == nil {
+		return 0
+	}
+	return len(*r.frames)
+}
+
+// answer ends the request, with its error, and gives back the memory of its frames.
+func (r *request) answer() {
+	if r.frames != nil && cap(*r.frames) <= maxFrames {
+		frames.Put(r.frames)
+	}
+	r.changes, r.frames = nil, nil
+	r.done <- r.err
 }
 
 // The bounds of what is written together; a request may be above them alone.
@@ -62,7 +79,7 @@ func (q *queue) take(batch []*request, onlyWork bool) []*request {
 	}
 	changes, size, n := 0, 0, 0
 	for _, r := range q.waits {
-		if len(batch) > 0 && (r.work != nil || changes+len(r.changes) > maxBatchChanges || size+r.size > maxBatchBytes) {
+		if len(batch) > 0 && (r.work != nil || changes+len(r.changes) > maxBatchChanges || size+r.size() > maxBatchBytes) {
 			break
 		}
 		n++
@@ -74,7 +91,7 @@ func (q *queue) take(batch []*request, onlyWork bool) []*request {
 			break
 		}
 		changes += len(r.changes)
-		size += r.size
+		size += r.size()
 	}
 	q.waits = slices.Delete(q.waits, 0, n)
 	return batch

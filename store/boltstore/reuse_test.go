@@ -2,12 +2,14 @@ package boltstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
@@ -142,4 +144,22 @@ func TestRootPageThatWasNotWritten(t *testing.T) {
 		}
 	}
 	require.Positive(t, undone, "no earlier root page was found to be one")
+}
+
+// Values that the keeper moves fill the table too: then it must write it to the file, or no change is made any more.
+func TestMovesFillTheTable(t *testing.T) {
+	t.Parallel()
+	s, err := Open(filepath.Join(t.TempDir(), "io.db"), &Options{Memory: 8 << 10, noSync: true})
+	require.NoError(t, err)
+	defer s.Close()
+	var puts []store.Record
+	for i := range 200 {
+		puts = append(puts, store.Record{Key: store.Key(fmt.Sprint(i)), Value: []byte("v")})
+	}
+	time.Sleep(2 * retryFull) // after which the keeper sleeps until it is woken
+	require.NoError(t, s.do(func() error { return s.move([]change{encodeMove("o", puts)}) }))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = s.Commit(ctx, []store.Change{{Owner: "p"}})
+	require.NoError(t, err)
 }

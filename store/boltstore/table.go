@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"cmp"
+	"encoding/binary"
 	"iter"
 	"maps"
 	"slices"
@@ -158,13 +159,37 @@ func timeOf(due uint64) time.Time {
 	return time.UnixMicro(int64(due)).UTC()
 }
 
+// sorted returns all owners in order.
+func (t *table) sorted() []*owned {
+	type named struct {
+		start uint64 // the first bytes of the name, which mostly tell names apart
+		owned *owned
+	}
+	all := make([]named, 0, len(t.owners))
+	var start [8]byte
+	for _, o := range t.owners {
+		clear(start[copy(start[:], o.name):])
+		all = append(all, named{binary.BigEndian.Uint64(start[:]), o})
+	}
+	slices.SortFunc(all, func(a, b named) int {
+		if a.start != b.start {
+			return cmp.Compare(a.start, b.start)
+		}
+		return strings.Compare(string(a.owned.name), string(b.owned.name))
+	})
+	sorted := make([]*owned, len(all))
+	for i := range all {
+		sorted[i] = all[i].owned
+	}
+	return sorted
+}
+
 // places yields what a run made of the table has, in order. What it yields is valid until the next.
 func (t *table) places() iter.Seq2[[]byte, []byte] {
 	return func(yield func(place, payload []byte) bool) {
 		var place, payload []byte
-		for _, name := range slices.Sorted(maps.Keys(t.owners)) {
-			o := t.owners[name]
-			place = appendOwner(place[:0], name)
+		for _, o := range t.sorted() {
+			place = appendOwner(place[:0], o.name)
 			if payload = appendRevision(payload[:0], o.rev); !o.moved && !yield(place, payload) {
 				return
 			}

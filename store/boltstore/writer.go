@@ -23,10 +23,8 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]error, er
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	r := &request{changes: encode(changes)}
-	for i := range r.changes {
-		r.size += len(r.changes[i].frame)
-	}
+	r := &request{frames: frames.Get().(*[]byte)}
+	r.changes, *r.frames = encode(changes, *r.frames)
 	if err := s.ask(ctx, r); err != nil {
 		return nil, err
 	}
@@ -137,7 +135,7 @@ func (s *Store) serve(batch []*request) {
 		if r.err != nil {
 			r.errs = nil
 		}
-		r.done <- r.err
+		r.answer()
 	}
 }
 
@@ -160,9 +158,6 @@ func (s *Store) commit(batch []*request) error {
 		return err
 	}
 	s.apply(made)
-	if s.tables[0].size >= s.opts.Memory/2 {
-		signal(s.keeper.wake)
-	}
 	return nil
 }
 
@@ -252,6 +247,9 @@ func (s *Store) apply(made []*change) {
 		}
 		s.mu.Unlock()
 		made = made[n:]
+	}
+	if s.tables[0].size >= s.opts.Memory/2 {
+		signal(s.keeper.wake)
 	}
 }
 
