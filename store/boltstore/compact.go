@@ -121,7 +121,7 @@ func (c *copier) copy() error {
 	if err := c.to.turn(next, c.to.segments); err != nil {
 		return err
 	}
-	c.to.state, c.to.cut = next, true
+	c.to.state, c.to.cut, c.to.tables[0] = next, true, newTable()
 	c.to.file.db.NoSync = c.from.opts.noSync
 	if err := c.to.file.db.Sync(); err != nil {
 		return err

@@ -150,6 +150,7 @@ func (c *content) made(x *change, end uint64) {
 	}
 	g := &c.segments[len(c.segments)-1]
 	g.end, g.changed = end, true
+	c.tables[0].logged += end - x.at
 	for i := range x.entries {
 		g.values += uint64(x.entries[i].size)
 	}

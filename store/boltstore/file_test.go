@@ -288,6 +288,20 @@ func TestFileDoesNotGrowForEver(t *testing.T) {
 	require.Less(t, info.Size(), int64(5<<20))
 }
 
+// Nor what is replaced within the table, which then has no need to be written to the file: the log has.
+func TestLogDoesNotGrowForEver(t *testing.T) {
+	t.Parallel()
+	path := file(t)
+	s := open(t, path, boltstore.Options{Memory: 64 << 10}.Unsynced())
+	text := strings.Repeat("v", 5000)
+	for i := range 4000 { // 20 MB, of which 5 kB are in use
+		commit(t, s, store.Change{Owner: "o", Rev: uint64(i), Put: put("k", text)})
+	}
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(6<<20))
+}
+
 func TestErasure(t *testing.T) {
 	t.Parallel()
 	path := file(t)

@@ -123,7 +123,7 @@ func (s *Store) flush(must bool) (done bool, err error) {
 	var t *table
 	var mark uint64
 	if err := s.do(func() error {
-		if size := s.tables[0].size; len(s.tables) == 1 && (size >= s.opts.Memory/2 || must && size > 0) {
+		if t := s.tables[0]; len(s.tables) == 1 && (t.weight() >= s.opts.Memory/2 || must && t.size > 0) {
 			s.freeze()
 		}
 		if len(s.tables) > 1 {

@@ -18,7 +18,15 @@ type table struct {
 	lanes  map[store.Lane]*list[item]
 	names  strings.Builder // of owners and keys, so that no name keeps those alive that it came with
 	size   int             // bytes of memory, about
+	logged uint64          // bytes of the log that its changes take
 }
+
+// logShare is how many bytes of the log count as one of memory. What is replaced in the table all the time does not make it
+// larger; but as long as it is not in the file, nothing of the log can be deleted, and Open reads all of it.
+const logShare = 4
+
+// weight is what decides when the table is written to the file: bytes of memory, or of the log.
+func (t *table) weight() int { return max(t.size, int(t.logged/logShare)) }
 
 // An owned is what a table holds of an owner.
 type owned struct {

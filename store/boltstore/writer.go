@@ -89,7 +89,7 @@ func (s *Store) brimful() bool {
 	if len(s.tables) > 1 {
 		limit /= 2
 	}
-	return s.tables[0].size >= limit
+	return s.tables[0].weight() >= limit
 }
 
 // refusal returns why changes cannot be made, now or any more.
@@ -248,7 +248,7 @@ func (s *Store) apply(made []*change) {
 		s.mu.Unlock()
 		made = made[n:]
 	}
-	if s.tables[0].size >= s.opts.Memory/2 {
+	if s.tables[0].weight() >= s.opts.Memory/2 {
 		signal(s.keeper.wake)
 	}
 }
