@@ -3,12 +3,12 @@ package appio
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/appio-go/appio/internal/chance"
 	"github.com/appio-go/appio/store"
 )
 
@@ -110,7 +110,7 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 	if err != nil {
 		return 0, false, err
 	}
-	first := rand.IntN(deliveryLanes)
+	first := int(chance.Int64N(deliveryLanes))
 	// In turn: the first of each lane, then the second of each.
 	var claims []*claim
 	var ops []*op

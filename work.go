@@ -2,11 +2,11 @@ package appio
 
 import (
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/appio-go/appio/internal/chance"
 	"github.com/appio-go/appio/store"
 )
 
@@ -384,5 +384,5 @@ func defaultBackoff(attempt int) time.Duration {
 	if attempt < 12 {
 		d = min(d, time.Second<<attempt)
 	}
-	return time.Duration(rand.Int64N(int64(d)) + 1)
+	return time.Duration(chance.Int64N(int64(d)) + 1)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/appio-go/appio/internal/chance"
 	"github.com/appio-go/appio/store"
 )
 
@@ -653,7 +653,7 @@ func jitter(try int, base, most time.Duration) time.Duration {
 	if try < 30 && base<<try < most {
 		d = base << try
 	}
-	return time.Duration(rand.Int64N(int64(d) + 1))
+	return time.Duration(chance.Int64N(int64(d) + 1))
 }
 
 func pause(ctx context.Context, d time.Duration) {
