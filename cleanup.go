@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,8 +66,9 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, e
 	}
 	var ops []*op
 	var of []store.Lane
-	for lane, recs := range lanes {
-		for _, r := range recs {
+	for i := range store.Lane(cleanUpLanes) {
+		lane := laneCleanUp + i
+		for _, r := range lanes[lane] {
 			if o := d.e.cleanUpOp(ctx, r); o != nil {
 				ops, of = append(ops, o), append(of, lane)
 			}
@@ -126,7 +129,12 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
 			o.rng.KeysOnly = true
 		}
 		o.most = cleanUpPage + 1
-		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.erasePage(c, rec) })
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
+			if *c != at {
+				return nil // another engine has gone on meanwhile, and what was read is not of this step
+			}
+			return tx.erasePage(c, rec)
+		})
 	case taskTrim:
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
 		o.most = 2*cleanUpPage + 1
@@ -218,8 +226,8 @@ func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string
 			}
 		}
 		var ops []*op
-		for id, keys := range byService {
-			ops = append(ops, e.voidOp(owner, id, keys))
+		for _, id := range slices.Sorted(maps.Keys(byService)) {
+			ops = append(ops, e.voidOp(owner, id, byService[id]))
 		}
 		for _, err := range e.writer.do(ctx, ops...) {
 			if err != nil {

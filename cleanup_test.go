@@ -2,6 +2,7 @@ package appio_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 func TestErase(t *testing.T) {
@@ -228,6 +230,56 @@ func TestErase(t *testing.T) {
 		require.NoError(t, c.SetMode(ctx, appio.Auto))
 		end()
 	})
+}
+
+// An interrupted store calls f once, after it has looked for due work; from the moment when left is 0 on it takes no change.
+type interrupted struct {
+	store.Store
+	f    func()
+	left int
+}
+
+func (s *interrupted) Due(ctx context.Context, q store.DueQuery) ([]store.Record, error) {
+	recs, err := s.Store.Due(ctx, q)
+	if f := s.f; f != nil && slices.ContainsFunc(recs, func(r store.Record) bool { return strings.HasPrefix(string(r.Key), "z/erase") }) {
+		s.f = nil
+		f()
+	}
+	return recs, err
+}
+
+func (s *interrupted) Commit(ctx context.Context, changes []store.Change) ([]error, error) {
+	if s.left--; s.left < 0 {
+		return nil, store.ErrFailed
+	}
+	return s.Store.Commit(ctx, changes)
+}
+
+// An erasure goes on in steps, each with a range of its own. An engine that saw one step due, and comes to it when another engine
+// has done it, must not take its range for that of the next step.
+func TestEraseByTwoEngines(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := memstore.New()
+	w := newTownOn(t, s)
+	c := w.enrol(giuseppe, appio.Auto)
+	w.put()
+	require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email)}))
+	require.NoError(t, c.Erase(ctx))
+
+	one := newTownOn(t, &interrupted{Store: s, left: 1})
+	other := newTownOn(t, &interrupted{Store: s, left: 1000, f: func() {
+		_, err := one.Flush(ctx) // the first step, and no more
+		require.ErrorIs(t, err, store.ErrFailed)
+	}})
+	other.flush()
+	other.flush() // what it could not do for having seen too little
+	for _, k := range keysOf(t, s, citizens) {
+		require.True(t, strings.HasPrefix(string(k), "h/"), "%q is left", k)
+	}
+	w.enrol(giuseppe, appio.Auto)
+	_, err := c.Preference(ctx, mensa)
+	require.NoError(t, err)
 }
 
 func TestCleanUp(t *testing.T) {
