@@ -38,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/boltstore"
 )
@@ -187,9 +188,9 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("appio: open: %w", err)
 	}
-	e, err := New(s, &o)
+	e, err := New(alone.Store{Store: s}, &o)
 	if err == nil {
-		e.owned, e.exclusive = true, true
+		e.owned = true
 		err = e.ready(context.Background())
 	}
 	if err != nil {
@@ -217,8 +218,12 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 	if o.Keys == nil {
 		o.Keys = RandomKeys() // nothing is sealed with it
 	}
+	only, exclusive := s.(alone.Store)
+	if exclusive {
+		s = only.Store
+	}
 	e := &Engine{
-		opts: o, store: s, now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
+		opts: o, store: s, exclusive: exclusive, now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
 		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
 		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate},
 	}
