@@ -130,7 +130,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
 		}
 		o.most = cleanUpPage + 1
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
-			if *c != at {
+			if *c != at && planted != "erasure-skips" {
 				return nil // another engine has gone on meanwhile, and what was read is not of this step
 			}
 			return tx.erasePage(c, rec)

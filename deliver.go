@@ -347,7 +347,11 @@ func (c *call) hang() {
 	for _, a := range c.as {
 		if !a.settled {
 			a.settled = true
-			c.d.record(c.q, a.it, result{kind: resultFailed, cause: "the channel did not return in time"})
+			r := result{kind: resultFailed, cause: "the channel did not return in time"}
+			if planted == "late-delivered" {
+				r.kind = resultDelivered
+			}
+			c.d.record(c.q, a.it, r)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func (fs *flows) changed(owner store.Owner, by *draft) {
 	defer fs.mu.Unlock()
 	for f := fs.m[owner]; f != nil; f = f.next {
 		k := f.known.Load()
-		if k == nil {
+		if k == nil || planted == "change-unseen" {
 			continue
 		}
 		if by == nil || by.upset || k.rev != by.rev || by.touches(f.id) {

@@ -35,7 +35,7 @@ func (e *Engine) ended(l *leaseRecord, now time.Time) bool {
 	case l == nil:
 		return true
 	case l.Boot == e.boot:
-		return !e.held.has(l.Number) && !now.Before(e.takeOver(l))
+		return (!e.held.has(l.Number) || planted == "held-forgotten") && !now.Before(e.takeOver(l))
 	case e.exclusive:
 		return true
 	}

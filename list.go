@@ -116,6 +116,9 @@ func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error)
 		r.items, r.keys, r.resume = r.items[1:], r.keys[1:], r.keys[1]
 	} else if cut {
 		r.items, r.keys, r.resume = r.items[:limit], r.keys[:limit], r.keys[limit-1]
+		if planted == "cursor-skips" {
+			r.resume = r.keys[:limit+1][limit]
+		}
 	}
 	page.Items = r.items
 	ahead := l.cursor(r.resume, p.before)

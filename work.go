@@ -125,7 +125,9 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	case resultBack:
 		en.Next = toMicro(now.Add(max(backAfter, r.after)))
 	case resultFailed:
-		en.Attempts++
+		if planted != "attempts-forgotten" {
+			en.Attempts++
+		}
 		next := now.Add(max(r.after, time.Millisecond))
 		switch {
 		case en.Attempts >= e.opts.MaxAttempts:

@@ -490,7 +490,7 @@ func (w *writer) apply(g *group) error {
 			w.putBack(g, g.ops[i:], 0, true)
 			break
 		}
-		if o.maybe && landed {
+		if o.maybe && landed && planted != "landed-again" {
 			w.finishOp(o, nil)
 			continue
 		}
@@ -525,7 +525,7 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 		if err == nil {
 			break
 		}
-		definite := errors.Is(err, store.ErrAborted)
+		definite := errors.Is(err, store.ErrAborted) || planted == "unknown-is-failed"
 		if !definite {
 			unknown = true
 		}
