@@ -50,7 +50,7 @@ func (c channel) deliver(ctx context.Context, ds []appio.Delivery) error {
 		err = c.trouble(ctx, r, calls, &ds[0])
 		return err
 	}
-	err = c.wait(ctx, r, between(r, time.Millisecond, 10*time.Second))
+	err = c.wait(ctx, r, between(r, time.Millisecond, w.plan.patience))
 	return err
 }
 

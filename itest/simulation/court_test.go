@@ -91,7 +91,11 @@ type attempt struct {
 
 type span struct{ begin, end int }
 
-const deliverTimeout = 20 * time.Second
+// The engine's own, by default.
+const (
+	lease          = 30 * time.Second
+	deliverTimeout = 20 * time.Second
+)
 
 func newCourt(w *world) court {
 	c := court{
@@ -326,8 +330,9 @@ func permits(t *citizenTruth, s *serviceTruth, secure bool, d *appio.Delivery) b
 	})
 }
 
-// refusedSince reports whether a delivery was refused at every moment from a stamp on.
-func (w *world) refusedSince(a *attempt, from int) bool {
+// refusedSince reports whether a delivery was refused at every moment from a stamp on; with erased, also because its message was
+// of an earlier life of the person.
+func (w *world) refusedSince(a *attempt, from int, erased bool) bool {
 	m := w.messages[a.d.Message]
 	if m == nil {
 		return false
@@ -335,7 +340,7 @@ func (w *world) refusedSince(a *attempt, from int) bool {
 	cs, ss := w.citizenTruths[a.citizen], w.serviceTruths[a.service]
 	i, j := at(cs, from, func(t *citizenTruth) int { return t.stamp }), at(ss, from, func(t *serviceTruth) int { return t.stamp })
 	for {
-		if cs[i].life == m.life && permits(&cs[i], &ss[j], m.secure, &a.d) {
+		if (!erased || cs[i].life == m.life) && permits(&cs[i], &ss[j], m.secure, &a.d) {
 			return false
 		}
 		switch {
@@ -376,9 +381,7 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	a.citizen = m.citizen
 	w.counts["deliveries"]++
 	w.tracef(l, "%s %d begins for citizen %d: %s by %s (%s)", d.ID, d.Attempt, a.citizen, d.Content, d.Channel, m.marker)
-	if w.refusedSince(a, a.begin) {
-		w.judgeStart(a)
-	}
+	w.judgeStart(a)
 	w.judgeCopy(a)
 	w.attempts = append(w.attempts, a)
 	w.byDelivery[d.ID] = append(w.byDelivery[d.ID], a)
@@ -395,7 +398,7 @@ func (w *world) fences(a *attempt) (found []*op) {
 		if o.citizen >= 0 && o.citizen != a.citizen || o.citizen < 0 && (o.service != a.service || !o.lowers(a)) {
 			continue
 		}
-		if w.refusedSince(a, o.commit) {
+		if w.refusedSince(a, o.commit, o.what == "erase") {
 			found = append(found, o)
 		}
 	}

@@ -12,11 +12,15 @@ type plan struct {
 	processes int
 	citizens  int
 	services  int
-	plain     bool    // records with checksums: what is left of an erased person shows in the store
-	workers   int     // of each channel
-	rate      float64 // of the batch channel; 0: none
-	attempts  int     // before a delivery is parked
-	leaps     bool    // the clock leaps by hours: with one process only, since two may differ by MaxSkew
+	plain     bool          // records with checksums: what is left of an erased person shows in the store
+	workers   int           // of each channel
+	rate      float64       // of the batch channel; 0: none
+	attempts  int           // before a delivery is parked
+	alone     bool          // the one process knows that no other is on the store
+	dies      bool          // the part with faults ends with a crash
+	skew      time.Duration // by which the clocks of processes may differ
+	patience  time.Duration // of a provider that works: the most that it takes
+	leaps     bool          // the clock leaps by hours: with one process only, since two may differ by MaxSkew
 	weather   weather
 	steps     []step
 	length    time.Duration // of the part with faults
@@ -55,7 +59,7 @@ var kinds = []string{
 }
 
 // mishaps befall processes and the store.
-var mishaps = []string{"crash", "crash", "restart", "freeze", "freeze", "clock", "clock", "away", "full", "failed"}
+var mishaps = []string{"crash", "crash", "restart", "freeze", "freeze", "clock", "clock", "clock", "clock", "away", "full", "failed"}
 
 func newPlan(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -64,7 +68,11 @@ func newPlan(seed uint64) plan {
 		workers: chosen(r, 1, 2, 16), rate: chosen(r, 0.0, 0, 5), attempts: chosen(r, 3, 5, 10),
 		length: between(r, 20*time.Second, 20*time.Minute),
 	}
-	p.leaps = p.processes == 1 && r.IntN(3) == 0
+	p.alone = p.processes == 1 && r.IntN(2) == 0
+	p.leaps = p.processes == 1 && r.IntN(2) == 0
+	p.skew = chosen(r, 2*time.Second, 6*time.Second, 12*time.Second)
+	p.patience = chosen(r, 50*time.Millisecond, 3*time.Second, 19*time.Second)
+	p.dies = r.IntN(2) == 0
 	p.weather = weather{
 		aborted: chosen(r, 0, 0, 20, 200), unknown: chosen(r, 0, 0, 20, 100), conflict: chosen(r, 0, 20, 200),
 		failed: chosen(r, 0, 0, 0, 2), crash: chosen(r, 0, 0, 2, 10), unread: chosen(r, 0, 0, 20, 100), torn: chosen(r, 0, 100, 500),
@@ -80,7 +88,7 @@ func newPlan(seed uint64) plan {
 	for i := range n {
 		at += between(r, mean/50+1, 3*mean)
 		s := step{number: i, at: at, kind: chosen(r, kinds...), citizen: r.IntN(p.citizens), service: r.IntN(p.services), process: r.IntN(p.processes)}
-		if troubled && r.IntN(12) == 0 {
+		if troubled && r.IntN(10) == 0 {
 			s.kind = chosen(r, mishaps...)
 		}
 		p.steps = append(p.steps, s)

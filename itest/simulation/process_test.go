@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/alone"
+	"github.com/appio-go/appio/store"
 )
 
 // A process is a place where engines live, one after the other, with a clock of its own.
@@ -64,7 +66,11 @@ func (p *process) start() {
 func (p *process) make() *life {
 	w := p.w
 	l := &life{w: w, p: p, gone: make(chan struct{}), ended: make(chan struct{})}
-	engine, err := appio.New(simulated{l}, w.options(l))
+	var s store.Store = simulated{l}
+	if w.plan.alone {
+		s = alone.Store{Store: s}
+	}
+	engine, err := appio.New(s, w.options(l))
 	if err != nil {
 		panic(err)
 	}
@@ -171,6 +177,16 @@ func (l *life) isGone() bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	return l.crashed
+}
+
+// over reports whether the life has ended, in whichever way.
+func (l *life) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return l.isGone()
+	}
 }
 
 func (l *life) fail() {

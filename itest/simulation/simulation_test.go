@@ -68,8 +68,8 @@ func inBubble(stacks string) string {
 	return strings.Join(found, "\n\n")
 }
 
-// alone lets goroutines run one at a time, and keeps the collector from interfering with their order, until the test is over.
-func alone(t *testing.T) {
+// oneByOne lets goroutines run one at a time, and keeps the collector from interfering with their order, until the test is over.
+func oneByOne(t *testing.T) {
 	procs, percent := runtime.GOMAXPROCS(1), debug.SetGCPercent(-1)
 	t.Cleanup(func() {
 		runtime.GOMAXPROCS(procs)
@@ -85,7 +85,7 @@ func collect(n int) {
 }
 
 func TestSeeds(t *testing.T) {
-	alone(t)
+	oneByOne(t)
 	if os.Getenv("ITEST_SEED") != "" {
 		seed := form.Seed(t)
 		v := run(t, newPlan(seed), true)
@@ -130,7 +130,7 @@ func report(t *testing.T, seed uint64, v verdict) {
 
 // TestRepeatable runs each seed twice: the same must happen, to the nanosecond and in the same order.
 func TestRepeatable(t *testing.T) {
-	alone(t)
+	oneByOne(t)
 	most := form.Number(t, "ITEST_COUNT", 100)
 	other := 0
 	for n := range most {

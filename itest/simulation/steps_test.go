@@ -88,9 +88,6 @@ func (w *world) take(s step) {
 			w.end(o, l.engine.Withdraw(ctx, token), false)
 		}
 	case "erase":
-		if r.IntN(3) > 0 {
-			return
-		}
 		o := w.begin(l, "erase", s.citizen, -1, nil)
 		w.end(o, me(o.tag).Erase(ctx), false)
 	case "stop", "start", "secure":
@@ -155,7 +152,7 @@ func (w *world) befall(r *rand.Rand, p *process, what string) {
 			l.troubled = p.frozen
 		}
 	case "clock":
-		p.ahead = time.Duration(r.Int64N(int64(maxSkew))) - maxSkew/2
+		p.ahead = time.Duration(r.Int64N(int64(w.plan.skew))) - w.plan.skew/2
 		if w.plan.leaps {
 			p.ahead = time.Duration(r.Int64N(int64(mostAhead*3/2))) - mostAhead/2
 		}

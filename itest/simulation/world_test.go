@@ -57,8 +57,6 @@ func (k keyring) Key(id uint32) ([]byte, error) {
 	return key, err
 }
 
-const maxSkew = 2 * time.Second
-
 // newWorld makes the world as it is before its first step: services are live, and nobody has come yet.
 func newWorld(p plan, keep bool) *world {
 	w := &world{
@@ -94,7 +92,7 @@ func (w *world) count(what string) {
 // options are those of a life; nil: of the oracle.
 func (w *world) options(l *life) *appio.Options {
 	o := &appio.Options{
-		Keys: keyring{}, Plain: w.plan.plain, MaxSkew: maxSkew, MaxAttempts: w.plan.attempts, ContactRate: 1e6,
+		Keys: keyring{}, Plain: w.plan.plain, MaxSkew: w.plan.skew, MaxAttempts: w.plan.attempts, ContactRate: 1e6,
 		Now: func() time.Time { return w.now() },
 		Backoff: func(attempt int) time.Duration {
 			return between(w.dice.about("backoff", fmt.Sprint(attempt, time.Now().UnixNano())), 100*time.Millisecond, time.Minute)
