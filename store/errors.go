@@ -28,6 +28,8 @@ var (
 	ErrClosed error = &abortedError{"store: closed"}
 	// ErrFull is returned when there is no room; nothing was written, and it may be tried again. It is an [ErrAborted].
 	ErrFull error = &abortedError{"store: full"}
+	// ErrReadOnly is returned for a change of a store that was opened to be read only. It is an [ErrAborted].
+	ErrReadOnly error = &abortedError{"store: opened to be read only"}
 	// ErrFailed is returned after a failed write to disk, until the store is opened anew; reads may go on.
 	ErrFailed = errors.New("store: failed, read-only")
 	// ErrCorrupt is returned when stored bytes are not those that were written.

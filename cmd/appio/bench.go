@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store/memstore"
@@ -38,6 +40,72 @@ type report struct {
 	FileBytesPerMessage float64 `json:"file_bytes_per_message"`
 	RSSBytes            int64   `json:"rss_bytes"`
 	Recovered           bool    `json:"recovered"`
+
+	*backups // with -backup
+}
+
+// backups is what bench saw of backups that were made while it sent.
+type backups struct {
+	Backups          int     `json:"backups"`  // that ended before sending did
+	BackupS          float64 `json:"backup_s"` // of one
+	BackupBytes      int64   `json:"backup_bytes"`
+	SendP99Backup    int64   `json:"send_p99_backup_us"`    // of a Send or SendBatch that began and ended during a backup
+	SendP99Otherwise int64   `json:"send_p99_no_backup_us"` // of one that was at no moment during a backup
+
+	underWay atomic.Int64 // odd: a backup is under way; counts their beginnings and ends
+	during   []time.Duration
+	between  []time.Duration
+}
+
+// saw takes the latency of a send that began when underWay was before.
+func (b *backups) saw(before int64, d time.Duration) {
+	switch {
+	case b.underWay.Load() != before:
+	case before%2 == 1:
+		b.during = append(b.during, d)
+	default:
+		b.between = append(b.between, d)
+	}
+}
+
+// run makes backups, with pauses as long as they took, until ctx ends.
+func (b *backups) run(ctx context.Context, eng *appio.Engine, dir string) error {
+	pause := time.Second
+	for {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+		f, err := os.Create(filepath.Join(dir, "bench.backup"))
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		b.underWay.Add(1)
+		err = eng.Backup(ctx, f)
+		b.underWay.Add(1)
+		pause = time.Since(start)
+		info, err2 := f.Stat()
+		err = errors.Join(err, err2, f.Close(), os.Remove(f.Name()))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		b.BackupS = (b.BackupS*float64(b.Backups) + pause.Seconds()) / float64(b.Backups+1)
+		b.BackupBytes = info.Size()
+		b.Backups++
+	}
+}
+
+func p99(ds []time.Duration) int64 {
+	if len(ds) == 0 {
+		return 0
+	}
+	slices.Sort(ds)
+	return ds[len(ds)*99/100].Microseconds()
 }
 
 const benchServices = 200
@@ -59,6 +127,7 @@ func bench(ctx context.Context, args []string) error {
 	f.IntVar(&b.Messages, "messages", 100_000, "messages to send")
 	f.IntVar(&b.Senders, "senders", 64, "goroutines that send")
 	f.IntVar(&b.Batch, "batch", 1, "messages in one call")
+	backup := f.Bool("backup", false, "make backups while sending, and compare; needs -store bolt")
 	f.BoolVar(&b.plain, "plain", false, "checksums instead of sealing, for comparison")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -68,6 +137,12 @@ func bench(ctx context.Context, args []string) error {
 	}
 	if b.Citizens < 1 || b.Citizens > 26*26*26*26*26 || b.Messages < 1 || b.Senders < 1 || b.Batch < 1 {
 		return errors.New("bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more")
+	}
+	if *backup && b.Store != "bolt" {
+		return errors.New("bench: -backup needs -store bolt")
+	}
+	if *backup {
+		b.backups = &backups{}
 	}
 	if b.dir == "" {
 		dir, err := os.MkdirTemp("", "appio-bench-")
@@ -133,6 +208,9 @@ func (b *benchmark) run(ctx context.Context) error {
 	b.SendP50 = latencies[len(latencies)/2].Microseconds()
 	b.SendP99 = latencies[len(latencies)*99/100].Microseconds()
 	b.SendMax = latencies[len(latencies)-1].Microseconds()
+	if b.backups != nil {
+		b.SendP99Backup, b.SendP99Otherwise = p99(b.during), p99(b.between)
+	}
 	b.Recovered, err = b.verify(ctx, accepted)
 	if err != nil {
 		return err
@@ -224,6 +302,12 @@ func (b *benchmark) send(ctx context.Context) (took time.Duration, latencies []t
 	defer stop()
 	ran := make(chan error, 1)
 	go func() { ran <- b.eng.Run(runCtx) }()
+	var copying errgroup.Group
+	copyCtx, endCopying := context.WithCancel(ctx)
+	defer endCopying()
+	if b.backups != nil {
+		copying.Go(func() error { return b.backups.run(copyCtx, b.eng, b.dir) })
+	}
 	p := newProgress("messages", b.Messages)
 	var mu sync.Mutex
 	var expected atomic.Int64
@@ -236,6 +320,10 @@ func (b *benchmark) send(ctx context.Context) (took time.Duration, latencies []t
 			ms[i] = message(person(who[i]), from+i)
 		}
 		s := b.eng.Sender(serviceID(rand.IntN(benchServices)))
+		var copies int64
+		if b.backups != nil {
+			copies = b.backups.underWay.Load()
+		}
 		at := time.Now()
 		var rs []appio.Result
 		var err error
@@ -259,12 +347,19 @@ func (b *benchmark) send(ctx context.Context) (took time.Duration, latencies []t
 		}
 		mu.Lock()
 		latencies = append(latencies, d)
+		if b.backups != nil {
+			b.backups.saw(copies, d)
+		}
 		b.Refused += refused
 		mu.Unlock()
 		p.add(to - from)
 		return err
 	})
 	p.end()
+	endCopying()
+	if e := copying.Wait(); err == nil {
+		err = e
+	}
 	for err == nil && b.count.Load() < expected.Load() && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}

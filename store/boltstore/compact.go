@@ -26,6 +26,9 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
+	if s.opts.ReadOnly {
+		return fmt.Errorf("boltstore: compact: %w", store.ErrReadOnly)
+	}
 	s.keeper.rivals.Add(1)
 	select {
 	case s.keeper.idle <- struct{}{}:

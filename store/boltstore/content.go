@@ -26,11 +26,15 @@ type content struct {
 
 // openContent opens a file and reads of it what is kept in memory.
 func openContent(path string, opts *Options) (c content, err error) {
-	if err := contain(func() error { return inspect(path, opts) }); err != nil {
+	var idle int64
+	if err := contain(func() (err error) {
+		idle, err = inspect(path, opts)
+		return err
+	}); err != nil {
 		return content{}, foreign(err)
 	}
 	for range 3 {
-		f := &file{hook: opts.hook}
+		f := &file{hook: opts.hook, idle: idle}
 		err = contain(func() error {
 			if err := f.open(path, opts); err != nil {
 				return err

@@ -53,7 +53,7 @@
 // # Limits
 //
 // The file should be on a local disk. Reads map it into memory: an error of the disk while reading is an ErrCorrupt. After a
-// crash Open reads every page's head, about a second for some gigabytes; after Close it need not. A Backup keeps the pages that
-// are given up meanwhile from being used again, so the file may grow by what is written during the copying. An owner without
-// records is remembered by its revision for ever.
+// crash Open reads every page's head, about a second for some gigabytes; after Close it need not. A Backup needs room beside the
+// file for as much as the file is, and keeps the pages that are given up while it copies from being used again, so the file may
+// grow by what is written in that time. An owner without records is remembered by its revision for ever.
 package boltstore

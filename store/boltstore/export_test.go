@@ -15,3 +15,6 @@ func (o Options) Unsynced() *Options {
 
 // Rest does all that the keeper has to do.
 func (s *Store) Rest() error { return s.upkeep() }
+
+// OpenReads is how many transactions read the file at the moment.
+func (s *Store) OpenReads() int { return s.open.Load().db.Stats().OpenTxN }

@@ -45,6 +45,7 @@ type file struct {
 	room    int64 // bytes of the file that the disk has room for
 	free    int64 // bytes of the file that are free, when the disk was found to be full
 	lacking int64 // of which so many were not enough; 0: none
+	idle    int64 // bytes of the file that are free, as its inspection found
 	hook    func(step string) error
 }
 
@@ -78,6 +79,7 @@ func foreign(err error) error {
 
 func (f *file) open(path string, opts *Options) (err error) {
 	f.db, err = bolt.Open(path, 0o600, &bolt.Options{
+		ReadOnly:        opts.ReadOnly,
 		Timeout:         opts.LockTimeout,
 		InitialMmapSize: initialMap(),
 		MaxSize:         int(min(max(opts.MaxSize, 0), math.MaxInt)),
@@ -98,19 +100,19 @@ func (f *file) open(path string, opts *Options) (err error) {
 		f.db.AllocSize = int(min(leastGrowth, opts.MaxSize/64))
 		f.limit = opts.MaxSize - int64(f.db.AllocSize)
 	}
-	return f.format(path)
+	return f.format(path, opts.ReadOnly)
 }
 
 // newFile is the number of the last transaction in a file that bbolt has just made.
 const newFile = 1
 
 // format makes the buckets of a new file, and refuses a file that is not a store's, or of a later layout.
-func (f *file) format(path string) error {
+func (f *file) format(path string, readOnly bool) error {
 	fresh := false
 	err := f.db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketMeta)
 		if b == nil {
-			if name, _ := tx.Cursor().First(); name != nil {
+			if name, _ := tx.Cursor().First(); name != nil || readOnly {
 				return fmt.Errorf("%w: not a store", store.ErrCorrupt)
 			}
 			if fresh = tx.ID() <= newFile; !fresh { // with a root page that is empty again

@@ -22,6 +22,7 @@ type inspector struct {
 	pages    uint64   // below this number pages are in use, or free
 	seen     []uint64 // bits: pages that belong to something
 	whole    bool     // leaves and the order of keys are looked at too, as bbolt will
+	used     uint64   // pages that belong to something
 	buf, key []byte
 }
 
@@ -39,14 +40,19 @@ const (
 	noFreelist = ^uint64(0)
 )
 
-// inspect checks the file at path, unless there is none or it is empty. The file is locked meanwhile, but not any more when
-// inspect returns.
-func inspect(path string, opts *Options) error {
-	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		if os.IsNotExist(err) {
-			err = nil
-		}
-		return err
+// inspect checks the file at path, unless it may be made and there is none, or an empty one. The file is locked meanwhile, but
+// not any more when inspect returns. If the file is only to be read, idle is how many of its bytes are free.
+func inspect(path string, opts *Options) (idle int64, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case os.IsNotExist(err) && !opts.ReadOnly:
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case info.Size() == 0 && opts.ReadOnly:
+		return 0, damaged("the file is empty")
+	case info.Size() == 0:
+		return 0, nil
 	}
 	var file *os.File
 	db, err := bbolt.Open(path, 0, &bbolt.Options{
@@ -65,14 +71,17 @@ func inspect(path string, opts *Options) error {
 		}
 	}()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer db.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
+	if info, err = file.Stat(); err != nil {
+		return 0, err
 	}
-	return (&inspector{file: file}).inspect(uint64(info.Size()))
+	n := &inspector{file: file, whole: opts.ReadOnly}
+	if err := n.inspect(uint64(info.Size())); err != nil || !opts.ReadOnly {
+		return 0, err
+	}
+	return info.Size() - int64(n.used*n.pageSize), nil
 }
 
 var native = binary.NativeEndian
@@ -95,7 +104,7 @@ func (n *inspector) inspect(size uint64) error {
 			return err
 		}
 	}
-	n.whole = free == noFreelist
+	n.whole = n.whole || free == noFreelist
 	_, err = n.tree(root, bounds{}, true, 0)
 	return err
 }
@@ -176,6 +185,7 @@ func (n *inspector) mark(id, count uint64) bool {
 	if count > n.pages-id {
 		return false
 	}
+	n.used += count
 	for ; count > 0; count, id = count-1, id+1 {
 		bit := uint64(1) << (id % 64)
 		if n.seen[id/64]&bit != 0 {
@@ -355,5 +365,6 @@ func (n *inspector) freelist(id uint64) error {
 			return damaged("the free list")
 		}
 	}
+	n.used -= count
 	return nil
 }

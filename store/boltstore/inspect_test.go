@@ -59,8 +59,24 @@ func TestInspectFindsNoFaultWithWhatBboltWrites(t *testing.T) {
 		}
 		require.NoError(t, db.Update(func(tx *bolt.Tx) error { return nil }))
 		require.NoError(t, db.Close())
-		require.NoError(t, inspect(path, &Options{LockTimeout: time.Second}), fmt.Sprint(c))
+		_, err = inspect(path, &Options{LockTimeout: time.Second})
+		require.NoError(t, err, fmt.Sprint(c))
+		idle, err := inspect(path, &Options{LockTimeout: time.Second, ReadOnly: true})
+		require.NoError(t, err, fmt.Sprint(c))
+		db, err = bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true})
+		require.NoError(t, err)
+		require.EqualValues(t, db.Stats().FreePageN*db.Info().PageSize, idle-beyond(t, db), fmt.Sprint(c))
+		require.NoError(t, db.Close())
 	}
+}
+
+// beyond returns how many bytes the file has after the pages that bbolt counts.
+func beyond(t *testing.T, db *bolt.DB) (n int64) {
+	t.Helper()
+	info, err := os.Stat(db.Path())
+	require.NoError(t, err)
+	require.NoError(t, db.View(func(tx *bolt.Tx) error { n = info.Size() - tx.Size(); return nil }))
+	return n
 }
 
 // A page that points back to the one above it would send bbolt round in circles until the process dies.
@@ -88,5 +104,6 @@ func TestInspectFindsCircles(t *testing.T) {
 	}
 	require.Positive(t, circles)
 	require.NoError(t, os.WriteFile(path, b, 0o600))
-	require.ErrorIs(t, inspect(path, &Options{LockTimeout: time.Second}), store.ErrCorrupt)
+	_, err = inspect(path, &Options{LockTimeout: time.Second})
+	require.ErrorIs(t, err, store.ErrCorrupt)
 }

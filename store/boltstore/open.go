@@ -18,6 +18,14 @@ type Options struct {
 	MaxSize     int64         // bytes of the file, 1 MiB or more; a Commit beyond it is store.ErrFull; 0: no limit
 	Memory      int           // bytes for what is not yet in the sorted part of the file, about; 0: 128 MiB
 
+	// BackupRate is how many bytes a second a Backup writes at most; 0: as fast as it can and leave the disk to changes most of the
+	// time.
+	BackupRate int64
+
+	// ReadOnly opens a file that is there, changes nothing of it, and may do so beside others that only read. Open then looks at
+	// all of the file's structure. A change is store.ErrReadOnly.
+	ReadOnly bool
+
 	// Of tests: hook is called where a process may die, its error is that of the step; noSync is for tests that no crash ends.
 	hook   func(step string) error
 	noSync bool
@@ -60,6 +68,9 @@ func Open(path string, opts *Options) (*Store, error) {
 	if s.opts.Memory <= 0 {
 		s.opts.Memory = 128 << 20
 	}
+	if s.opts.BackupRate < 0 {
+		return nil, fmt.Errorf("%w: boltstore: BackupRate is 0 or more", store.ErrInvalid)
+	}
 	if s.opts.MaxSize < 0 || s.opts.MaxSize > 0 && s.opts.MaxSize < 1<<20 {
 		return nil, fmt.Errorf("%w: boltstore: MaxSize is 0, or 1 MiB or more", store.ErrInvalid)
 	}
@@ -70,12 +81,15 @@ func Open(path string, opts *Options) (*Store, error) {
 	if s.content, err = openContent(path, &s.opts); err != nil {
 		return nil, fmt.Errorf("boltstore: open %s: %w", filepath.Base(path), err)
 	}
-	os.Remove(path + compacted) // of a compaction that came to nothing
 	s.open.Store(s.file)
 	s.broken = make(chan struct{})
 	s.keeper.idle = make(chan struct{}, 1)
 	s.queue.wake = make(chan struct{}, 1)
 	s.keeper.wake = make(chan struct{}, 1)
+	if s.opts.ReadOnly {
+		return s, nil
+	}
+	os.Remove(path + compacted) // of a compaction that came to nothing
 	signal(s.keeper.wake)
 	s.ends.Go(s.write)
 	s.ends.Go(s.keep)
@@ -112,7 +126,7 @@ func (s *Store) Close() error {
 		f.abandon()
 		return nil
 	default:
-		return f.close(s.stale.Load() == nil)
+		return f.close(s.stale.Load() == nil && !s.opts.ReadOnly)
 	}
 }
 

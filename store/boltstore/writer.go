@@ -23,6 +23,9 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]error, er
 	if len(changes) == 0 {
 		return nil, nil
 	}
+	if s.opts.ReadOnly {
+		return nil, store.ErrReadOnly
+	}
 	r := &request{frames: frames.Get().(*[]byte)}
 	r.changes, *r.frames = encode(changes, *r.frames)
 	if err := s.ask(ctx, r); err != nil {
