@@ -234,8 +234,9 @@ func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// Who can write to the store must not be able to take sealing off. The format record alone is read before there is a key.
-	open := c.plain || c.owner == ownerMeta && r.Key == keyFormat
+	// Who can write to the store must not be able to take sealing off. The format record is read, and the mark of a restored
+	// store written, before there is a key.
+	open := c.plain || c.owner == ownerMeta && (r.Key == keyFormat || r.Key == keyRestored)
 	if sealed := h.flags&flagSealed != 0; sealed != (s.aead != nil) || !sealed && !open {
 		return nil, errTag
 	}

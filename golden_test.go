@@ -224,7 +224,7 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	}
 	meta := c.of(ownerMeta)
 	instance := bytes.Repeat([]byte{0x5a}, 16)
-	check, err := (&Engine{codec: c}).keyCheck(1, instance)
+	check, err := c.keyCheck(1, instance)
 	require.NoError(t, err)
 	add("format", meta, &sealer{}, store.Record{Key: keyFormat}, &formatRecord{Format: 1, Instance: instance, Key: 1, Check: check})
 	add("root", meta, nil, store.Record{Key: keyRoot}, &rootRecord{Secret: unhex(t, secrets.Root)})
@@ -386,7 +386,7 @@ func TestGoldenDerived(t *testing.T) {
 		require.NoError(t, err)
 		return hex.EncodeToString(sum)
 	}
-	check, err := (&Engine{codec: c}).keyCheck(1, bytes.Repeat([]byte{0x5a}, 16))
+	check, err := c.keyCheck(1, bytes.Repeat([]byte{0x5a}, 16))
 	require.NoError(t, err)
 	same := map[string]string{
 		"owner of the citizen":      string(c.citizen(goldenPerson)),

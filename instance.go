@@ -17,11 +17,15 @@ const storeFormat = 1
 // sealed by the engine key, and a check value that tells a wrong key from damage.
 func (e *Engine) makeOut(ctx context.Context) error {
 	for range conflictTries {
-		snaps, err := e.store.View(ctx, []store.Read{{Owner: ownerMeta, Keys: []store.Key{keyFormat, keyRoot}}})
+		snaps, err := e.store.View(ctx, []store.Read{{Owner: ownerMeta, Keys: []store.Key{keyFormat, keyRoot, keyRestored}}})
 		if err != nil {
 			return err
 		}
 		recs := snaps[0].Records
+		var restored *store.Record
+		if n := len(recs); n > 0 && recs[n-1].Key == keyRestored {
+			recs, restored = recs[:n-1], &recs[n-1]
+		}
 		if len(recs) == 0 {
 			if snaps[0].Rev != 0 {
 				return fmt.Errorf("%w: the store's format record is missing", store.ErrCorrupt)
@@ -38,16 +42,19 @@ func (e *Engine) makeOut(ctx context.Context) error {
 		if len(recs) != 2 {
 			return fmt.Errorf("%w: the store's format record or root secret is missing", store.ErrCorrupt)
 		}
-		err = e.readInstance(ctx, snaps[0].Rev, &recs[0], &recs[1])
+		err = e.readInstance(ctx, snaps[0].Rev, &recs[0], &recs[1], restored)
+		if errors.Is(err, store.ErrReadOnly) { // who only looks at a store leaves it as it is
+			err = nil
+		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
-		// Another engine sealed the root secret anew at the same time.
+		// Another engine did the same at the same time.
 	}
 	return ErrBusy
 }
 
-func (e *Engine) readInstance(ctx context.Context, rev uint64, format, root *store.Record) error {
+func (e *Engine) readInstance(ctx context.Context, rev uint64, format, root, restored *store.Record) error {
 	c := e.codec.of(ownerMeta)
 	var f formatRecord
 	if err := c.open(format, &f); err != nil {
@@ -61,30 +68,29 @@ func (e *Engine) readInstance(ctx context.Context, rev uint64, format, root *sto
 	case (f.Key == 0) != e.codec.plain:
 		return fmt.Errorf("%w: a plain store was opened as a sealed one, or the other way round", store.ErrKey)
 	}
-	if f.Key != 0 {
-		check, err := e.keyCheck(f.Key, f.Instance)
-		if err != nil {
+	if err := e.codec.checkKey(&f); err != nil {
+		return err
+	}
+	r, err := e.codec.openRoot(root)
+	if err != nil {
+		return err
+	}
+	current, err := e.currentKey()
+	if err != nil {
+		return err
+	}
+	rotated := current != f.Key // the root secret is then sealed by the new one
+	f.Key = current
+	switch {
+	case restored != nil:
+		if err := c.open(restored, &restoredRecord{}); err != nil {
 			return err
 		}
-		if !bytes.Equal(check, f.Check) {
-			return fmt.Errorf("%w: engine key %d is not the one that the store was made with", store.ErrKey, f.Key)
-		}
+		return e.afterRestore(ctx, rev, f, r)
+	case rotated:
+		return e.writeInstance(ctx, rev, f, r)
 	}
-	var r rootRecord
-	if err := c.open(root, &r); err != nil {
-		return err
-	}
-	if len(r.Secret) != keySize {
-		return errMalformed
-	}
-	e.codec.useRoot(r.Secret)
-	current, err := e.currentKey()
-	if err != nil || current == f.Key {
-		return err
-	}
-	// The engine key was rotated: the root secret is sealed by the new one.
-	f.Key = current
-	return e.writeInstance(ctx, rev, f, r)
+	return nil
 }
 
 // currentKey is the number of the current engine key; 0 for a plain store.
@@ -99,13 +105,40 @@ func (e *Engine) currentKey() (uint32, error) {
 	return key.id, nil
 }
 
-func (e *Engine) keyCheck(id uint32, instance []byte) ([]byte, error) {
-	key, err := e.codec.engineKey(id)
+func (c *codec) keyCheck(id uint32, instance []byte) ([]byte, error) {
+	key, err := c.engineKey(id)
 	if err != nil {
 		return nil, err
 	}
 	sum := key.secret.sum("check", string(instance))
 	return sum[:16], nil
+}
+
+// checkKey tells a wrong engine key from damage.
+func (c *codec) checkKey(f *formatRecord) error {
+	if f.Key == 0 {
+		return nil
+	}
+	check, err := c.keyCheck(f.Key, f.Instance)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(check, f.Check) {
+		return fmt.Errorf("%w: engine key %d is not the one that the store was made with", store.ErrKey, f.Key)
+	}
+	return nil
+}
+
+// openRoot takes the root secret into use.
+func (c *codec) openRoot(root *store.Record) (r rootRecord, err error) {
+	if err := c.of(ownerMeta).open(root, &r); err != nil {
+		return r, err
+	}
+	if len(r.Secret) != keySize {
+		return r, errMalformed
+	}
+	c.useRoot(r.Secret)
+	return r, nil
 }
 
 func (e *Engine) makeNew(ctx context.Context) (done bool, err error) {
@@ -127,9 +160,10 @@ func (e *Engine) makeNew(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
-func (e *Engine) writeInstance(ctx context.Context, rev uint64, f formatRecord, r rootRecord) (err error) {
+// writeInstance writes what kind of store this is, and deletes some keys beside.
+func (e *Engine) writeInstance(ctx context.Context, rev uint64, f formatRecord, r rootRecord, without ...store.Key) (err error) {
 	if f.Key != 0 {
-		if f.Check, err = e.keyCheck(f.Key, f.Instance); err != nil {
+		if f.Check, err = e.codec.keyCheck(f.Key, f.Instance); err != nil {
 			return err
 		}
 	}
@@ -142,7 +176,7 @@ func (e *Engine) writeInstance(ctx context.Context, rev uint64, f formatRecord, 
 	if err != nil {
 		return err
 	}
-	errs, err := e.store.Commit(ctx, []store.Change{{Owner: ownerMeta, Rev: rev, Put: []store.Record{format, root}}})
+	errs, err := e.store.Commit(ctx, []store.Change{{Owner: ownerMeta, Rev: rev, Put: []store.Record{format, root}, Delete: without}})
 	if err == nil && errs != nil {
 		err = errs[0]
 	}

@@ -43,6 +43,7 @@ const (
 	keyAPIKey       store.Key = "A"
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
+	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
 )
 
 // The kinds of lanes. A delivery lane is a kind and a hash of the service, so that a service whose work does not move holds
@@ -156,6 +157,10 @@ type formatRecord struct {
 
 type rootRecord struct {
 	Secret []byte `msgpack:"s"`
+}
+
+type restoredRecord struct {
+	At int64 `msgpack:"t"`
 }
 
 type dataKeyRecord struct {

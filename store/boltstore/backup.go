@@ -29,6 +29,10 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 }
 
 func (s *Store) backup(ctx context.Context, w io.Writer) error {
+	if s.opts.ReadOnly { // nobody waits
+		_, err := s.copyTo(ctx, w)
+		return err
+	}
 	made, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".backup-*")
 	if err != nil {
 		return err
@@ -46,8 +50,8 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 }
 
 // copyTo writes the file as it is, in one transaction.
-func (s *Store) copyTo(ctx context.Context, made *os.File) (size int64, err error) {
-	w := s.pace(ctx, made)
+func (s *Store) copyTo(ctx context.Context, to io.Writer) (size int64, err error) {
+	w := s.pace(ctx, to)
 	s.mu.RLock()
 	locked := true
 	defer func() {
@@ -117,6 +121,9 @@ func (p *pacedWriter) sync() error {
 
 func (p *pacedWriter) rest() {
 	rest := min(restFor*p.took, longestRest)
+	if p.s.opts.ReadOnly {
+		rest = 0
+	}
 	if rate := p.s.opts.BackupRate; rate > 0 {
 		rest = max(rest, time.Duration(float64(backupPiece)/float64(rate)*float64(time.Second))-p.took)
 	}
