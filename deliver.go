@@ -420,6 +420,7 @@ func (d *dispatcher) record(q *channelQueue, it *item, r result) {
 				d.storeFailed(err)
 				d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
 			}
+			d.e.counts.attempt(r.kind)
 			d.recorded(q, it, r)
 		})
 	}

@@ -55,6 +55,7 @@ type Engine struct {
 	services  openServices
 	flows     flows
 	contacts  buckets
+	counts    counts
 	ulids     ulids
 	now       func() time.Time
 

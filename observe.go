@@ -49,6 +49,7 @@ type Health struct {
 	OldestDue   time.Duration // how long the oldest of them has waited
 	Parked      int           // deliveries that gave up, to be looked at; counting stops at 10,000
 	Quarantined int           // records that could not be read; counting stops at 10,000
+	Size        store.Size    // of the store; zero if it does not tell
 	Err         error         // why the store refused the last change; nil: it did not
 }
 
@@ -60,7 +61,7 @@ func (e *Engine) Health(ctx context.Context) (Health, error) {
 	if err := e.ready(ctx); err != nil {
 		return Health{Err: err}, err
 	}
-	h := Health{Err: e.storeError()}
+	h := Health{Err: e.storeError(), Size: e.size()}
 	now := e.now()
 	for lane := range store.Lane(deliveryLanes) {
 		n, oldest, err := e.countLane(ctx, laneDelivery+lane, now, healthLimit-h.Waiting)

@@ -164,6 +164,7 @@ type acceptance struct {
 	id     MessageID
 	body   []byte // of the message, with a Key
 	result Result
+	rule   Rule         // that decided it; empty: it was sent before
 	held   *reservation // room with Run for the deliveries
 	start  time.Duration
 	items  []*item
@@ -209,6 +210,7 @@ func (a *acceptance) apply(tx *draft) error {
 	e, m := a.s.e, &a.m
 	a.release()
 	a.start = e.mono() // before the time that a lease is given by
+	a.rule = ""
 	now := micro(e.now())
 	svc, err := tx.service(a.s.id)
 	if err != nil {
@@ -244,7 +246,7 @@ func (a *acceptance) apply(tx *draft) error {
 	}
 	facts := e.facts(cs, svc, m.SecureChannels, now)
 	decision := Decide(facts)
-	a.result = Result{ID: a.id, Status: decision.Status}
+	a.result, a.rule = Result{ID: a.id, Status: decision.Status}, decision.Rule
 
 	// From here on records are put; the decision is the first, since it is nobody else's.
 	record := store.Record{Key: decisionKey(a.id)}
@@ -324,6 +326,7 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 }
 
 func (a *acceptance) committed() {
+	a.s.e.counts.decide(a.rule)
 	if a.held != nil {
 		a.flow.learn(a.tx, a.known)
 		a.s.e.flows.begin(a.flow, len(a.items))

@@ -118,6 +118,14 @@ type benchmark struct {
 	count atomic.Int64 // deliveries that the channels got
 }
 
+var benchCommand = &command{
+	name: "bench", args: "[flags]", what: "measures whole deliveries, and verifies the result",
+	about: `bench has services send to citizens: the engine decides, stores, delivers by channels that do nothing, and records
+the outcome. It prints one JSON line and exits with 1 if the store's counts are not those sent. "appio bench -h"
+lists its flags.`,
+	run: func(ctx context.Context, c *call) error { return bench(ctx, c.rest) },
+}
+
 func bench(ctx context.Context, args []string) error {
 	b := &benchmark{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -129,17 +137,19 @@ func bench(ctx context.Context, args []string) error {
 	f.IntVar(&b.Batch, "batch", 1, "messages in one call")
 	backup := f.Bool("backup", false, "make backups while sending, and compare; needs -store bolt")
 	f.BoolVar(&b.plain, "plain", false, "checksums instead of sealing, for comparison")
-	if err := f.Parse(args); err != nil {
-		return err
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return &usageError{"bench: " + err.Error()}
 	}
 	if b.Store != "bolt" && b.Store != "mem" {
-		return errors.New("bench: -store is bolt or mem")
+		return &usageError{"bench: -store is bolt or mem"}
 	}
 	if b.Citizens < 1 || b.Citizens > 26*26*26*26*26 || b.Messages < 1 || b.Senders < 1 || b.Batch < 1 {
-		return errors.New("bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more")
+		return &usageError{"bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more"}
 	}
 	if *backup && b.Store != "bolt" {
-		return errors.New("bench: -backup needs -store bolt")
+		return &usageError{"bench: -backup needs -store bolt"}
 	}
 	if *backup {
 		b.backups = &backups{}
