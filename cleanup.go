@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/appio-go/appio/internal/failpoint"
 	"github.com/appio-go/appio/store"
 )
 
@@ -74,11 +75,15 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, e
 			}
 		}
 	}
+	if len(ops) > 0 {
+		_ = failpoint.Hit("cleanup/page")
+	}
 	moved := map[store.Lane]int{}
 	var refused error
 	for i, err := range d.e.writer.do(ctx, ops...) {
 		switch {
 		case err == nil && ops[i].own.Key != "":
+			_ = failpoint.Hit("cleanup/done")
 			some = true
 			moved[of[i]]++
 		case err == nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/failpoint"
 	"github.com/appio-go/appio/store"
 )
 
@@ -249,6 +250,7 @@ func (d *dispatcher) call(q *channelQueue, as []*attempt, s *slice) {
 	}
 	d.tried.Add(int64(len(begun)))
 	c.as = begun
+	_ = failpoint.Hit("dispatch/call")
 	c.run(ctx)
 }
 
@@ -314,6 +316,7 @@ func (c *call) run(ctx context.Context) {
 			e.log().Error("a channel panicked", "channel", q.route.Name)
 		}
 		late.Stop()
+		_ = failpoint.Hit("dispatch/called")
 		end(Outcome{Err: c.finish(errs, time.Since(start))})
 	}()
 	if b, ok := q.route.Channel.(BatchChannel); ok {
@@ -407,6 +410,7 @@ func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
 // record commits what became of an item, without waiting for it. A store that is away for a moment must not make a delivery that
 // was made look as if it was not: it is tried again for as long as the lease stands.
 func (d *dispatcher) record(q *channelQueue, it *item, r result) {
+	_ = failpoint.Hit("dispatch/record")
 	try := 0
 	var commit func()
 	commit = func() {

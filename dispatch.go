@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio/internal/chance"
+	"github.com/appio-go/appio/internal/failpoint"
 	"github.com/appio-go/appio/store"
 )
 
@@ -130,7 +131,11 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 	}
 	moved := map[store.Lane]int{}
 	var refused error
-	for i, err := range d.e.writer.do(ctx, ops...) {
+	errs := d.e.writer.do(ctx, ops...)
+	if len(ops) > 0 {
+		_ = failpoint.Hit("dispatch/claimed")
+	}
+	for i, err := range errs {
 		if err != nil {
 			if refusal(err) {
 				refused = err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/appio-go/appio/internal/chance"
+	"github.com/appio-go/appio/internal/failpoint"
 	"github.com/appio-go/appio/store"
 )
 
@@ -521,7 +522,9 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 	var errs []error
 	var err error
 	for try := 0; ; try++ {
+		_ = failpoint.Hit("writer/commit")
 		errs, err = w.e.store.Commit(ctx, changes)
+		_ = failpoint.Hit("writer/committed")
 		if err == nil {
 			break
 		}

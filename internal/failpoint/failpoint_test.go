@@ -11,6 +11,7 @@ import (
 
 func TestHit(t *testing.T) {
 	require.NoError(t, failpoint.Hit("off"))
+	require.False(t, failpoint.On())
 	broken := errors.New("broken")
 	restore := failpoint.Set(func(name string) error {
 		if name == "here" {
@@ -18,6 +19,7 @@ func TestHit(t *testing.T) {
 		}
 		return nil
 	})
+	require.True(t, failpoint.On())
 	require.NoError(t, failpoint.Hit("there"))
 	require.ErrorIs(t, failpoint.Hit("here"), broken)
 	restore()

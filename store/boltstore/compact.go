@@ -56,13 +56,13 @@ func (s *Store) compact(ctx context.Context) error {
 		return err
 	}
 	c := copier{ctx: ctx, from: s, to: &next}
-	if err = errors.Join(c.copy(), s.file.at("copied")); err == nil {
+	if err = errors.Join(c.copy(), s.file.at("copied", false)); err == nil {
 		err = os.Rename(name, s.path) // the file has been locked since it was made
 	}
 	if err != nil {
 		return errors.Join(err, next.file.close(false), os.Remove(name))
 	}
-	if err := errors.Join(s.file.at("renamed"), syncDir(filepath.Dir(s.path))); err != nil {
+	if err := errors.Join(s.file.at("renamed", false), syncDir(filepath.Dir(s.path))); err != nil {
 		return s.fail(err) // which file has the name after a crash is not known
 	}
 	s.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/appio-go/appio/internal/failpoint"
 	"github.com/appio-go/appio/store"
 )
 
@@ -49,12 +50,19 @@ type file struct {
 	hook    func(step string) error
 }
 
-// at is called at each step after which a process may die.
-func (f *file) at(step string) error {
-	if f.hook == nil {
+// at is called at each step after which a process may die: done, if it is behind it. A test of one store has a hook; one of a
+// whole process listens at failpoints.
+func (f *file) at(step string, done bool) error {
+	if f.hook == nil && !failpoint.On() {
 		return nil
 	}
-	return f.hook(step)
+	if done {
+		step += " done"
+	}
+	if f.hook != nil {
+		return f.hook(step)
+	}
+	return failpoint.Hit("boltstore/" + step)
 }
 
 // isAt reports whether f has the name path.
@@ -161,7 +169,7 @@ func (f *file) update(n need, g func(tx *bolt.Tx) error) error {
 			err = setClock(tx)
 		}
 		if err == nil {
-			err = f.at(n.step)
+			err = f.at(n.step, false)
 		}
 		if err != nil {
 			return errors.Join(err, tx.Rollback())
@@ -169,7 +177,7 @@ func (f *file) update(n need, g func(tx *bolt.Tx) error) error {
 		if err := f.settle(tx.Commit(), number); err != nil {
 			return err
 		}
-		return f.at(n.step + " done")
+		return f.at(n.step, true)
 	})
 }
 
