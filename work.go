@@ -79,7 +79,7 @@ func (e *Engine) outcomeOp(it *item, r result) *op {
 			if w != nil && w.Lease.same(&it.lease) {
 				i = slices.IndexFunc(w.Entries, func(en workEntry) bool { return en.ID == it.entry.ID && en.Held })
 			}
-			if i < 0 {
+			if i < 0 || planted == "no-outcome" {
 				if r.kind != resultDelivered {
 					return nil
 				}

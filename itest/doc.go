@@ -10,6 +10,10 @@
 //	-short          a second or two each
 //	ITEST_SECONDS   a time that they share, and their full size as far as that reaches; from 300 on with engines that stand
 //	                still for 40 seconds
-//	ITEST_CRASHES   how often the process is killed in crash
+//	ITEST_COUNT     how many rounds, or cycles, or inputs, a test does: so exactly, whatever the time
 //	ITEST_SEED      the seed of the random choices, as a test that failed has logged it
+//
+// The command full runs them in chunks until each promise of docs/guarantees.md has been shown in full:
+//
+//	go run ./itest/full
 package itest

@@ -11,18 +11,23 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/failpoint"
 )
 
 // A child is this test binary again, with a folder and a number in its environment. It opens the file in the folder, sends and
 // delivers, and is killed. On its standard output it says what it is about to send and what was accepted; in a log beside the
 // file its channels say what they do. Both outlive it, since what is written to a pipe or a file does.
 const (
-	envDir  = "APPIO_CRASH_DIR"
-	envLife = "APPIO_CRASH_LIFE"
+	envDir   = "APPIO_CRASH_DIR"
+	envLife  = "APPIO_CRASH_LIFE"
+	envPoint = "APPIO_CRASH_POINT" // where it kills itself, or "": nowhere
+	envAfter = "APPIO_CRASH_AFTER" // at which passing, from 1
 
 	senders  = 8
 	citizens = 24
@@ -118,19 +123,79 @@ func open(dir string, life int) (*appio.Engine, *recorder, error) {
 	return e, r, nil
 }
 
+// points are where a child may kill itself, and how often at most it first passes there.
+var points = []struct {
+	name  string
+	after int
+}{
+	{"writer/commit", 120}, {"writer/committed", 120}, {"boltstore/append", 100}, {"boltstore/append done", 100},
+	{"dispatch/claimed", 3}, {"dispatch/call", 200}, {"dispatch/called", 200}, {"dispatch/record", 200},
+	{"cleanup/page", 3}, {"cleanup/done", 3},
+	{"boltstore/blocks", 1}, {"boltstore/copied", 1}, {"boltstore/settle", 1}, {"boltstore/renamed", 1},
+}
+
+// dieAt lets the process kill itself at the n-th passing of a point. Nothing of it runs on from there.
+func dieAt(point string, n int64) {
+	var passed atomic.Int64
+	failpoint.Set(func(name string) error {
+		if name == point && passed.Add(1) == n {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+		return nil
+	})
+}
+
+// wavering is a citizen to whom nobody writes, and who allows and refuses in turn, so that there is always something to clean up.
+const wavering = citizens
+
+func waver(ctx context.Context, e *appio.Engine) error {
+	c := e.Citizen(appio.Identity{Code: person(wavering)})
+	if err := c.SetMode(ctx, appio.Auto); err != nil {
+		return err
+	}
+	for inbox := false; ; inbox = !inbox {
+		if err := c.SetPreference(ctx, service, appio.Preference{Inbox: inbox}); err != nil {
+			return err
+		}
+		time.Sleep(rand.N(20 * time.Millisecond))
+	}
+}
+
+// tidy compacts the file now and then.
+func tidy(ctx context.Context, e *appio.Engine) error {
+	for {
+		time.Sleep(rand.N(150 * time.Millisecond))
+		if err := e.Compact(ctx); err != nil {
+			return err
+		}
+	}
+}
+
 // child never returns, unless something is wrong.
 func child() error {
 	life, err := strconv.Atoi(os.Getenv(envLife))
 	if err != nil {
 		return err
 	}
+	if point := os.Getenv(envPoint); point != "" {
+		after, err := strconv.Atoi(os.Getenv(envAfter))
+		if err != nil {
+			return err
+		}
+		dieAt(point, int64(after))
+	}
 	e, _, err := open(os.Getenv(envDir), life)
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	failed := make(chan error, senders+1)
+	failed := make(chan error, senders+3)
 	go func() { failed <- fmt.Errorf("Run ended: %w", e.Run(ctx)) }()
+	go func() { failed <- waver(ctx, e) }()
+	if life%4 == 0 {
+		go func() { failed <- tidy(ctx, e) }()
+	}
 	say := func(word string, about ...any) {
 		_, _ = os.Stdout.WriteString(word + " " + fmt.Sprintln(about...))
 	}
@@ -161,7 +226,7 @@ func child() error {
 					accepted[key] = res.ID
 					keys = append(keys, key)
 				}
-				time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+				time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond)
 			}
 		}()
 	}

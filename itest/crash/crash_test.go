@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/appio-go/appio"
-	"github.com/appio-go/appio/itest/internal/form"
+	"github.com/appio-go/appio/internal/form"
 )
 
 func TestMain(m *testing.M) {
@@ -31,22 +32,6 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// envForget lets the third life be forgotten: the file is put back as it was before.
-const envForget = "APPIO_CRASH_FORGET"
-
-// TestKillSeesWhatIsLost: a test that cannot fail shows nothing.
-func TestKillSeesWhatIsLost(t *testing.T) {
-	for range 5 { // the third life may be too short to accept anything
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$", "-test.short", "-test.timeout=2m")
-		cmd.Env = append(os.Environ(), envForget+"=yes", "ITEST_SEED=", "ITEST_CRASHES=4")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			require.Contains(t, string(out), "was accepted and is lost")
-			return
-		}
-	}
-	t.Error("nobody saw that a life was forgotten")
 }
 
 // A ledger is what is known after some lives.
@@ -64,6 +49,8 @@ type ledger struct {
 	begun     map[appio.DeliveryID]*delivery
 	delivered map[appio.MessageID]map[string]bool // channels
 	copies    int                                 // attempts beyond the first that did not fail
+
+	deaths map[string]float64 // by point; "": at a random moment
 }
 
 // A delivery is what the log says of one.
@@ -75,21 +62,23 @@ type delivery struct {
 	settled bool // the engine knew, when it came back, that it was delivered
 }
 
-// TestKill kills a child at random moments: 20 times, or ITEST_CRASHES times, at least 100 where ITEST_SECONDS is set.
+// mostCopies is how many deliveries can be under way at a crash: those that the workers of both channels make, and those of which
+// the outcome is not committed yet.
+const mostCopies = 2*16 + 32
+
+// TestKill kills a child, at named points and at random moments: 20 times, or ITEST_COUNT times, at least 100 where ITEST_SECONDS
+// is set.
 func TestKill(t *testing.T) {
 	seed := form.Seed(t)
 	cycles, most := 20, form.Given(t, 0.1)
-	switch {
-	case testing.Short():
-		cycles = 4
-	case most > 0:
+	if most > 0 {
 		cycles = 100
 	}
-	cycles = form.Number(t, "ITEST_CRASHES", cycles)
-	form.Watch(t, most+time.Duration(cycles)*5*time.Second+2*time.Minute)
+	more := form.Rounds(t, 0.1, cycles, 4)
+	form.Watch(t, most+time.Duration(form.Number(t, "ITEST_COUNT", cycles))*5*time.Second+2*time.Minute)
 	l := &ledger{
 		t: t, dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0)), accepted: map[string]appio.MessageID{}, to: map[appio.MessageID]int{},
-		begun: map[appio.DeliveryID]*delivery{}, delivered: map[appio.MessageID]map[string]bool{},
+		begun: map[appio.DeliveryID]*delivery{}, delivered: map[appio.MessageID]map[string]bool{}, deaths: map[string]float64{},
 	}
 	e, r, err := open(l.dir, 0)
 	require.NoError(t, err)
@@ -102,7 +91,7 @@ func TestKill(t *testing.T) {
 
 	began := time.Now()
 	life := 0
-	for life < cycles || time.Since(began) < most {
+	for more() {
 		life++
 		before := l.content()
 		heard := l.live(life)
@@ -115,6 +104,12 @@ func TestKill(t *testing.T) {
 	l.finish(life + 1)
 	t.Logf("%d cycles in %v: %d messages accepted, %d more not answered, of which %d were kept; %d deliveries, %d copies of what was under way at a crash",
 		life, took.Round(time.Millisecond), len(l.accepted)-l.unsure, l.unsure, l.kept, len(l.begun), l.copies)
+	form.Figures(t, map[string]float64{
+		"cycles": float64(life), "at points": float64(life) - l.deaths[""], "points_max": float64(len(l.deaths) - 1),
+		"accepted": float64(len(l.accepted) - l.unsure), "unanswered": float64(l.unsure), "lost": 0, "unknown": 0, "doubled": 0,
+		"deliveries": float64(len(l.begun)), "copies": float64(l.copies), "keys of 32": float64(life),
+	})
+	t.Logf("deaths: %v", l.deaths)
 	require.Greater(t, len(l.accepted), life)
 }
 
@@ -128,10 +123,16 @@ func (l *ledger) content() []byte {
 	return b
 }
 
-// live is one life of a child, up to a random moment.
+// live is one life of a child, up to a point or a random moment.
 func (l *ledger) live(life int) *listener {
+	point, after := "", 0
+	if l.random.IntN(2) == 0 {
+		p := points[l.random.IntN(len(points))]
+		point, after = p.name, 1+l.random.IntN(p.after)
+	}
 	cmd := exec.CommandContext(l.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), envDir+"="+l.dir, fmt.Sprintf("%s=%d", envLife, life))
+	cmd.Env = append(os.Environ(), envDir+"="+l.dir, fmt.Sprintf("%s=%d", envLife, life),
+		envPoint+"="+point, fmt.Sprintf("%s=%d", envAfter, after))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -143,20 +144,37 @@ func (l *ledger) live(life int) *listener {
 		defer close(silent)
 		heard.listen(bufio.NewScanner(out))
 	}()
+	dead := func(within time.Duration) bool {
+		select {
+		case <-silent:
+			return true
+		case <-time.After(within):
+			return false
+		}
+	}
 	// Most die at work; some while they open the file, or look for what an earlier life left.
-	if l.random.IntN(8) > 0 {
+	itself := false
+	switch {
+	case point != "":
+		itself = dead(500 * time.Millisecond)
+	case l.random.IntN(8) > 0:
 		select {
 		case <-heard.ready:
 		case <-silent:
 		case <-time.After(30 * time.Second):
 		}
 		if l.random.IntN(4) > 0 {
-			time.Sleep(time.Duration(l.random.IntN(250)) * time.Millisecond)
+			itself = dead(time.Duration(l.random.IntN(250)) * time.Millisecond)
 		} else {
-			time.Sleep(time.Duration(l.random.IntN(5000)) * time.Microsecond)
+			itself = dead(time.Duration(l.random.IntN(5000)) * time.Microsecond)
 		}
+	default:
+		itself = dead(time.Duration(l.random.IntN(60)) * time.Millisecond)
+	}
+	if itself {
+		l.deaths[point]++
 	} else {
-		time.Sleep(time.Duration(l.random.IntN(60)) * time.Millisecond)
+		l.deaths[""]++
 	}
 	require.NoError(l.t, cmd.Process.Kill())
 	<-silent
@@ -175,7 +193,10 @@ func (l *ledger) check(life int, heard *listener) {
 		require.NoError(l.t, e.Close())
 		require.NoError(l.t, r.file.Close())
 	}()
+	copies := l.copies
 	l.replay()
+	require.LessOrEqual(l.t, l.copies-copies, mostCopies, "life %d made more copies than were under way when the one before it ended", life)
+	l.crowd(e, life, heard)
 
 	// The same key is the same message; what was not answered is accepted now, if it was not before.
 	keys := heard.tried
@@ -222,6 +243,38 @@ func (l *ledger) check(life int, heard *listener) {
 			return o.ID == id && o.Result == appio.OutcomeDelivered
 		})
 	}
+}
+
+// crowd sends a message from 32 goroutines at once, under one key: it is one message. It is one of which the dead life did not hear
+// whether it was accepted, if there is any.
+func (l *ledger) crowd(e *appio.Engine, life int, heard *listener) {
+	key := newKey(life, senders, 0, l.random)
+	for _, tried := range heard.tried {
+		if _, known := heard.accepted[tried]; !known {
+			key = tried
+		}
+	}
+	var together sync.WaitGroup
+	results, errs := make([]appio.Result, 32), make([]error, 32)
+	for i := range results {
+		together.Go(func() { results[i], errs[i] = e.Sender(service).Send(l.t.Context(), message(key)) })
+	}
+	together.Wait()
+	first := 0
+	for i, res := range results {
+		require.NoError(l.t, errs[i])
+		require.Equal(l.t, results[0].ID, res.ID, "life %d: one key, and several messages", life)
+		if !res.Repeated {
+			first++
+		}
+	}
+	require.LessOrEqual(l.t, first, 1, "life %d: one key, and several messages", life)
+	if slices.Contains(heard.tried, key) {
+		l.unsure++
+		l.kept += 1 - first
+	}
+	heard.accepted[key] = results[0].ID
+	l.accepted[key], l.to[results[0].ID] = results[0].ID, recipient(key)
 }
 
 // someKey is one of an earlier life.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
-	"github.com/appio-go/appio/itest/internal/form"
+	"github.com/appio-go/appio/internal/form"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/boltstore"
 	"github.com/appio-go/appio/store/memstore"

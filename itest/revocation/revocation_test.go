@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/appio-go/appio/itest/internal/form"
+	"github.com/appio-go/appio/internal/form"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -20,9 +20,17 @@ var full = plan{
 	await: 100 * time.Millisecond, deaf: 300 * time.Millisecond, inspect: 10 * time.Millisecond,
 }
 
+// timeFor is how long a test may go on. With ITEST_COUNT it goes on until all its operations are done.
+func timeFor(t *testing.T, share float64, normal, short time.Duration) time.Duration {
+	if form.Number(t, "ITEST_COUNT", 0) > 0 {
+		return 5 * time.Minute
+	}
+	return form.Time(t, share, normal, short)
+}
+
 func TestOneEngine(t *testing.T) {
 	p := full
-	p.time = form.Time(t, 0.08, 5*time.Second, time.Second)
+	p.time = timeFor(t, 0.08, 5*time.Second, time.Second)
 	p.run(t)
 }
 
@@ -30,7 +38,7 @@ func TestOneEngine(t *testing.T) {
 // are many stops that outlast a lease.
 func TestTwoEngines(t *testing.T) {
 	p := full
-	p.time = form.Time(t, 0.12, 8*time.Second, 1900*time.Millisecond)
+	p.time = timeFor(t, 0.12, 8*time.Second, 1900*time.Millisecond)
 	p.engines = 2
 	p.lease, p.timeout, p.margin, p.skew, p.ahead = 500*time.Millisecond, 250*time.Millisecond, 100*time.Millisecond, 450*time.Millisecond, 375*time.Millisecond
 	p.deaf, p.await = p.timeout*9/10, 5*time.Second

@@ -16,6 +16,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/form"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -649,6 +650,10 @@ func (w *world) judge() {
 		"%d named deliveries in flight, %d were busy, %d stops; judged in %v: %d violations",
 		w.ops.Load(), began.Sub(w.began).Round(time.Millisecond), w.messages.Load(), attempts, choices, refused, overlapping,
 		w.inFlight.Load(), w.busy.Load(), stops, time.Since(began).Round(time.Millisecond), len(v.violations)+len(v.doubled))
+	form.Figures(w.t, map[string]float64{
+		"rounds": 1, "operations": float64(w.ops.Load()), "refusals": float64(refused), "attempts": float64(attempts), "stops": float64(stops),
+		"violations": float64(len(v.violations) + len(v.doubled)),
+	})
 	if len(v.violations) > 0 {
 		w.t.Errorf("violations in %d histories; one:\n%s", len(v.violations), v.violations[0])
 	}

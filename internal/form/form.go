@@ -1,5 +1,6 @@
 // Package form says in which form a long test runs. The short one, of `go test -short`, is for whoever edits; the normal one
-// takes some seconds; where ITEST_SECONDS is set the tests share that much time between them.
+// takes some seconds; where ITEST_SECONDS is set the tests share that much time between them; where ITEST_COUNT is, a test does
+// exactly that much, and itest/full adds up what many such tests have seen.
 package form
 
 import (
@@ -35,6 +36,25 @@ func Given(t testing.TB, share float64) time.Duration {
 		t.Fatalf("ITEST_SECONDS: %v", err)
 	}
 	return time.Duration(share * seconds * float64(time.Second))
+}
+
+// Rounds counts the rounds of a test: for more := form.Rounds(...); more(); { ... }. They are ITEST_COUNT where that is set; few
+// with -short; else some, and as many more as fit into a share of ITEST_SECONDS.
+func Rounds(t testing.TB, share float64, some, few int) (more func() bool) {
+	t.Helper()
+	exactly := Number(t, "ITEST_COUNT", 0)
+	end := time.Now().Add(Given(t, share))
+	n := 0
+	return func() bool {
+		n++
+		switch {
+		case exactly > 0:
+			return n <= exactly
+		case testing.Short():
+			return n <= few
+		}
+		return n <= some || time.Now().Before(end)
+	}
 }
 
 // Number is a whole number from the environment, or another one where it is not set.

@@ -1,0 +1,38 @@
+package main
+
+// A promise is one line of the table: what it says, the tests that show it, and how what they saw is told. In seen, {name} is the
+// figure of that name.
+type promise struct {
+	name  string
+	says  string
+	parts []part
+	seen  string
+}
+
+// A part is a test that is run in chunks until its figures are full.
+type part struct {
+	pkg   string             // folder, from the repository's root
+	test  string             // its name
+	count int                // ITEST_COUNT of a chunk
+	until map[string]float64 // figures that all chunks together reach
+	env   []string
+	needs func() string // why it cannot run here; empty: it can
+}
+
+// promises are in the order of the table.
+var promises = []promise{
+	{
+		name: "crash", says: "No accepted message is lost when the process dies; in the inbox exactly once, elsewhere at least once",
+		parts: []part{{pkg: "itest/crash", test: "TestKill", count: 50, until: map[string]float64{"cycles": 1000, "accepted": 100_000}}},
+		seen: "{cycles} kill -9 cycles, {at points} of them at {points_max} named points; {accepted} accepted, {lost} lost, {unknown} in an unknown state, " +
+			"{doubled} inbox duplicates; {deliveries} deliveries, {copies} copies, each of what was under way at a crash; {keys of 32} keys from 32 goroutines",
+	},
+	{
+		name: "revocation", says: "Nothing is sent once a revocation has returned",
+		parts: []part{
+			{pkg: "itest/revocation", test: "TestOneEngine", count: 1, until: map[string]float64{"rounds": 70}},
+			{pkg: "itest/revocation", test: "TestTwoEngines", count: 1, until: map[string]float64{"rounds": 30}},
+		},
+		seen: "{rounds} rounds, {operations} operations, {attempts} attempts, {refusals} refusals, {stops} stops of an engine; {violations} violations",
+	},
+}
