@@ -35,4 +35,10 @@ var promises = []promise{
 		},
 		seen: "{rounds} rounds, {operations} operations, {attempts} attempts, {refusals} refusals, {stops} stops of an engine; {violations} violations",
 	},
+	{
+		name: "damage", says: "Damage to the file or a backup is found, never served",
+		parts: []part{{pkg: "itest/damage", test: "TestDamage", count: 20, until: map[string]float64{"damages": 10_000}}},
+		seen: "{damages} damages, {found} of them found, {harmless} without effect, {rolledback} put the file back to before its last change; " +
+			"{wrong} wrong values, {deaths} dead processes",
+	},
 }
