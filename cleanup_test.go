@@ -359,6 +359,44 @@ func TestCleanUp(t *testing.T) {
 		require.Zero(t, w.flush())
 	})
 
+	t.Run("goes on in a store that has no room for anything but deleting", func(t *testing.T) {
+		t.Parallel()
+		base := newHookedStore()
+		w, ctx := newTownOn(t, base), t.Context()
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.send(s, messageTo(giuseppe, func(m *appio.Message) { m.TimeToLive = 7 * 24 * time.Hour })) // its delivery is due, and cannot be claimed
+		for i := range 300 {
+			r, err := s.Send(ctx, messageTo(personNumber(i)))
+			require.NoError(t, err)
+			require.Equal(t, appio.Rejected, r.Status)
+		}
+		rejected := func() (n int) {
+			for _, k := range keysOf(t, base.Store, citizens) {
+				if strings.HasPrefix(string(k), "d/") {
+					n++
+				}
+			}
+			return n
+		}
+		require.Equal(t, 301, rejected())
+		base.onCommit(func(ctx context.Context, changes []store.Change, commit commitFunc) ([]error, error) {
+			for _, c := range changes {
+				if len(c.Put) > 0 {
+					return nil, store.ErrFull
+				}
+			}
+			return commit(ctx, changes)
+		})
+		w.advance(91 * 24 * time.Hour)
+		_, err := w.Flush(ctx)
+		require.ErrorIs(t, err, store.ErrFull)
+		require.Equal(t, 1, rejected())
+		base.onCommit(nil)
+		w.flush()
+		require.Empty(t, openWork(t, base))
+	})
+
 	t.Run("a clean-up that cannot be read is put aside too", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

@@ -24,6 +24,7 @@
 package appio
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -384,12 +385,9 @@ func (d *dispatcher) run(ctx context.Context) error {
 		d.sweep()
 		now := e.now()
 		var taken int
-		if err == nil {
-			taken, more, err = d.poll(ctx, now)
-		}
 		var cleaned bool
 		if err == nil {
-			cleaned, err = d.cleanUp(ctx, now)
+			taken, cleaned, more, err = d.turn(ctx, now)
 		}
 		d.mu.Lock()
 		if err == nil {
@@ -430,6 +428,20 @@ func (d *dispatcher) run(ctx context.Context) error {
 		t.Stop()
 	}
 	return nil
+}
+
+// turn claims what is due and cleans up. In a store without room a claim may fail where a clean-up, which deletes, does not, and
+// makes the room: then there is more to do, and no error.
+func (d *dispatcher) turn(ctx context.Context, until time.Time) (taken int, cleaned, more bool, err error) {
+	taken, more, err = d.poll(ctx, until)
+	if err != nil && !errors.Is(err, store.ErrFull) {
+		return taken, false, more, err
+	}
+	cleaned, refused := d.cleanUp(ctx, until)
+	if err = cmp.Or(err, refused); cleaned && errors.Is(err, store.ErrFull) {
+		return taken, true, true, nil
+	}
+	return taken, cleaned, more, err
 }
 
 // await waits until nothing is pending.
@@ -502,11 +514,7 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		}
 	}
 	for {
-		taken, more, err := d.poll(ctx, until)
-		if err != nil {
-			return 0, err
-		}
-		cleaned, err := d.cleanUp(ctx, until)
+		taken, cleaned, more, err := d.turn(ctx, until)
 		if err != nil {
 			return 0, err
 		}
