@@ -59,19 +59,22 @@ func (c *Citizen) Erase(ctx context.Context) error {
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
 var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixQuarantine, string(taskTrim)}
 
-// cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether there was anything.
-func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, err error) {
+// cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
+// be more.
+func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more bool, err error) {
 	lanes, err := d.read(ctx, laneCleanUp, cleanUpLanes, until)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	var ops []*op
 	var of []store.Lane
+	var done []*bool
 	for i := range store.Lane(cleanUpLanes) {
 		lane := laneCleanUp + i
 		for _, r := range lanes[lane] {
-			if o := d.e.cleanUpOp(ctx, r); o != nil {
-				ops, of = append(ops, o), append(of, lane)
+			did := new(bool)
+			if o := d.e.cleanUpOp(ctx, r, did); o != nil {
+				ops, of, done = append(ops, o), append(of, lane), append(done, did)
 			}
 		}
 	}
@@ -82,7 +85,7 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, e
 	var refused error
 	for i, err := range d.e.writer.do(ctx, ops...) {
 		switch {
-		case err == nil && ops[i].own.Key != "":
+		case err == nil && *done[i]:
 			_ = failpoint.Hit("cleanup/done")
 			some = true
 			moved[of[i]]++
@@ -93,11 +96,11 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some bool, e
 			d.e.log().Error("a clean-up failed and will be tried again", "err", err)
 		}
 	}
-	return d.advance(lanes, moved) || some, refused
+	return some, d.advance(lanes, moved), refused
 }
 
-// cleanUpOp is the next page of what a due record asks for; nil: it has been done.
-func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
+// cleanUpOp is the next page of what a due record asks for; nil: it cannot be done now. did is set if it changed anything.
+func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op {
 	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
 	// guarded skips what is no longer as it was when it was due, and puts aside what cannot be read.
 	guarded := func(page func(tx *draft, c *cleanUpRecord) error) func(*draft) error {
@@ -159,6 +162,13 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record) *op {
 			tx.del(rec.Key)
 			return nil
 		}
+	}
+	page := o.apply
+	o.apply = func(tx *draft) error {
+		before := tx.count()
+		err := page(tx)
+		*did = tx.count() > before
+		return err
 	}
 	return o
 }

@@ -437,11 +437,11 @@ func (d *dispatcher) turn(ctx context.Context, until time.Time) (taken int, clea
 	if err != nil && !errors.Is(err, store.ErrFull) {
 		return taken, false, more, err
 	}
-	cleaned, refused := d.cleanUp(ctx, until)
+	cleaned, rest, refused := d.cleanUp(ctx, until)
 	if err = cmp.Or(err, refused); cleaned && errors.Is(err, store.ErrFull) {
 		return taken, true, true, nil
 	}
-	return taken, cleaned, more, err
+	return taken, cleaned || rest, more, err
 }
 
 // await waits until nothing is pending.
