@@ -80,6 +80,11 @@ func (t *tests) chunk(ctx context.Context, p *promise, part *part, done *state, 
 	} else if err != nil {
 		return &chunkError{tail(out.Bytes()), "cd " + part.pkg + " && " + strings.Join(env, " ") + " go test -count=1 -v -run '^" + part.test + "$' ."}
 	}
+	if before, _, skipped := strings.Cut(out.String(), "--- SKIP: "+part.test); skipped {
+		lines := strings.Split(strings.TrimSpace(before), "\n")
+		_, mine.Skipped, _ = strings.Cut(lines[len(lines)-1], ".go:")
+		return nil
+	}
 	seen, err := figures(&out)
 	if err != nil {
 		return err

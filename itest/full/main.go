@@ -99,12 +99,7 @@ func run(ctx context.Context, stateFile string, again bool, asked []string) erro
 func show(ctx context.Context, tests *tests, s *states, p *promise, done *state) error {
 	for i := range p.parts {
 		part := &p.parts[i]
-		if part.needs != nil {
-			if lack := part.needs(); lack != "" {
-				fmt.Printf("%s: %s is left out: %s\n", p.name, part.test, lack)
-				continue
-			}
-		}
+		done.Parts[i].Skipped = ""
 		for !done.Parts[i].full(part) {
 			fmt.Printf("%s: %s, chunk %d: ", p.name, part.test, done.Parts[i].Chunks+1)
 			if err := tests.chunk(ctx, p, part, done, i); err != nil {
@@ -118,6 +113,10 @@ func show(ctx context.Context, tests *tests, s *states, p *promise, done *state)
 			}
 			if err := s.write(); err != nil {
 				return err
+			}
+			if lack := done.Parts[i].Skipped; lack != "" {
+				fmt.Println("left out:", lack)
+				break
 			}
 			fmt.Println(done.Parts[i].progress(part))
 		}

@@ -16,7 +16,6 @@ type part struct {
 	count int                // ITEST_COUNT of a chunk
 	until map[string]float64 // figures that all chunks together reach
 	env   []string
-	needs func() string // why it cannot run here; empty: it can
 }
 
 // promises are in the order of the table.
@@ -40,5 +39,13 @@ var promises = []promise{
 		parts: []part{{pkg: "itest/damage", test: "TestDamage", count: 20, until: map[string]float64{"damages": 10_000}}},
 		seen: "{damages} damages, {found} of them found, {harmless} without effect, {rolledback} put the file back to before its last change; " +
 			"{wrong} wrong values, {deaths} dead processes",
+	},
+	{
+		name: "disk", says: "A full disk refuses, keeps all that was accepted, and goes on when there is room",
+		parts: []part{
+			{pkg: "itest/disk", test: "TestFullDisk", count: 10, until: map[string]float64{"cycles": 70}},
+			{pkg: "itest/disk", test: "TestMaxSize", count: 10, until: map[string]float64{"cycles": 30}},
+		},
+		seen: "{cycles} cycles of a full disk or file, {accepted} accepted, {refused} refused, {lost} lost; {back ms_max} ms at most until a message was accepted again; {compacted} times a file with MaxSize had to be compacted",
 	},
 }
