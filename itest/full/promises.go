@@ -48,4 +48,17 @@ var promises = []promise{
 		},
 		seen: "{cycles} cycles of a full disk or file, {accepted} accepted, {refused} refused, {lost} lost; {back ms_max} ms at most until a message was accepted again; {compacted} times a file with MaxSize had to be compacted",
 	},
+	{
+		name: "lock", says: "A second process on one file is refused within about a second",
+		parts: []part{{pkg: "itest/lock", test: "TestSecondProcess", count: 20, until: map[string]float64{"rounds": 200}}},
+		seen:  "{rounds} rounds, {messages} messages; refused after {refused ms_max} ms at most; {took over} times the first was killed while the second waited; {corrupt} corruptions",
+	},
+	{
+		name: "backup", says: "A backup made under load is of one moment; killed or damaged it is none",
+		parts: []part{
+			{pkg: "itest/backup", test: "TestUnderLoad", count: 50, until: map[string]float64{"backups": 100}},
+			{pkg: "itest/backup", test: "TestKillDuringBackup", count: 50, until: map[string]float64{"kills": 100}},
+		},
+		seen: "{backups} backups with {messages} messages restored, {inconsistent} inconsistent, {refused} damaged ones refused; {kills} kill -9 during a backup, {unfinished} unfinished, {lost} lost",
+	},
 }
