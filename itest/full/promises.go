@@ -61,4 +61,13 @@ var promises = []promise{
 		},
 		seen: "{backups} backups with {messages} messages restored, {inconsistent} inconsistent, {refused} damaged ones refused; {kills} kill -9 during a backup, {unfinished} unfinished, {lost} lost",
 	},
+	{
+		name: "hostile", says: "Hostile bytes never make a decoder panic, hang or eat memory",
+		parts: []part{
+			{pkg: ".", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 4_000_000}},
+			{pkg: "store/boltstore", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 2_500_000}},
+			{pkg: "itest/hostile", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 3_500_000}},
+		},
+		seen: "{inputs} inputs, {panics} panics; {memory MiB_max} MiB in memory at most",
+	},
 }
