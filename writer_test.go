@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/form"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -369,6 +372,10 @@ var scripts = []script{
 // had gone wrong.
 func TestFaults(t *testing.T) {
 	t.Parallel()
+	var failing atomic.Int64
+	t.Cleanup(func() {
+		form.Figures(t, map[string]float64{"scripts": float64(len(scripts)), "failing calls": float64(failing.Load()), "broken": 0})
+	})
 	for _, f := range faults {
 		for _, s := range scripts {
 			t.Run(fmt.Sprintf("%s: %s", s.name, f.name), func(t *testing.T) {
@@ -380,6 +387,7 @@ func TestFaults(t *testing.T) {
 						require.Greater(t, n, 4)
 						return
 					}
+					failing.Add(1)
 				}
 			})
 		}
@@ -389,6 +397,9 @@ func TestFaults(t *testing.T) {
 // runFaulty runs a script with the n-th call going wrong and reports whether there was such a call.
 func runFaulty(t *testing.T, s *script, f *fault, n int) bool {
 	base := newHookedStore()
+	if os.Getenv(envTear) != "" {
+		base.Store = &tearing{base.Store}
+	}
 	w := newTownOn(t, base)
 	var mu sync.Mutex
 	calls, over := 0, false

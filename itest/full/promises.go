@@ -70,4 +70,12 @@ var promises = []promise{
 		},
 		seen: "{inputs} inputs, {panics} panics; {memory MiB_max} MiB in memory at most",
 	},
+	{
+		name: "faults", says: "A reader never sees half a message, whichever call of the store fails",
+		parts: []part{
+			{pkg: ".", test: "TestFaults", count: 1, until: map[string]float64{"scripts": 8}},
+			{pkg: ".", test: "TestFaultsInMadeScripts", count: 8, until: map[string]float64{"scripts": 32}},
+		},
+		seen: "{scripts} scripts, in each of which every call of the store failed once in 13 ways: {failing calls} failures, {broken} broken invariants",
+	},
 }
