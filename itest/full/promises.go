@@ -78,4 +78,20 @@ var promises = []promise{
 		},
 		seen: "{scripts} scripts, in each of which every call of the store failed once in 13 ways: {failing calls} failures, {broken} broken invariants",
 	},
+	{
+		name: "channels", says: "A sick channel hurts only itself",
+		parts: []part{{pkg: "itest/channels", test: "TestSickChannels", count: 10, until: map[string]float64{"rounds": 20}}},
+		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; " +
+			"{goroutines_max} goroutines at most",
+	},
+	{
+		name: "poison", says: "What kills its channel is parked with its cause, blocks nothing, and can be replayed",
+		parts: []part{{pkg: "itest/channels", test: "TestPoison", count: 10, until: map[string]float64{"messages": 100_000}}},
+		seen:  "{messages} messages: {delivered} delivered, {parked} parked, {replayed} replayed, {lost} lost",
+	},
+	{
+		name: "cost", says: "Accepting a message costs the same after a long history",
+		parts: []part{{pkg: "itest/hot", test: "TestCostOfAccepting", count: 10, until: map[string]float64{"history": 1_000_000}}},
+		seen:  "after {history} messages of one service to one citizen {ratio_max} times what it takes after 10,000; p99 {p99 us_max} us",
+	},
 }
