@@ -19,13 +19,14 @@ import (
 func TestHostileBytes(t *testing.T) {
 	t.Parallel()
 	var frames, blocks, keys [][]byte
-	for _, c := range encode([]store.Change{
+	changes, _ := encode([]store.Change{
 		{Owner: "o", Put: []store.Record{{Key: "k", Value: []byte("v")}}, Delete: []store.Key{"d"}},
 		{Owner: "other", Rev: 1 << 40, Put: []store.Record{{Key: "k", Lane: 7, Due: time.UnixMicro(5), Value: bytes.Repeat([]byte("v"), 300)}, {Key: "l"}}},
-	}) {
+	}, nil)
+	for _, c := range changes {
 		frames = append(frames, c.frame[:binary.LittleEndian.Uint32(c.frame[4:])])
 	}
-	b := newRunBuilder(7, 1<<20, func(p []part) error {
+	b := newRunBuilder(7, 1<<20, func(_ []byte, p []part) error {
 		for i := range p {
 			blocks, keys = append(blocks, p[i].block), append(keys, p[i].key)
 		}
