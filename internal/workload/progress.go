@@ -1,4 +1,4 @@
-package main
+package workload
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// progress tells on stderr how far something is: with a bar on a terminal, with a line every ten seconds elsewhere.
-type progress struct {
+// Progress tells on stderr how far something is: with a bar on a terminal, with a line every ten seconds elsewhere.
+type Progress struct {
 	what  string
 	total int
 	done  atomic.Int64
@@ -17,22 +17,25 @@ type progress struct {
 	ended chan struct{}
 }
 
-func newProgress(what string, total int) *progress {
-	p := &progress{what: what, total: total, quit: make(chan struct{}), ended: make(chan struct{})}
+// NewProgress begins to tell; End ends it.
+func NewProgress(what string, total int) *Progress {
+	p := &Progress{what: what, total: total, quit: make(chan struct{}), ended: make(chan struct{})}
 	info, err := os.Stderr.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
 	go p.show(terminal)
 	return p
 }
 
-func (p *progress) add(n int) { p.done.Add(int64(n)) }
+// Add says that n more are done.
+func (p *Progress) Add(n int) { p.done.Add(int64(n)) }
 
-func (p *progress) end() {
+// End tells a last time.
+func (p *Progress) End() {
 	close(p.quit)
 	<-p.ended
 }
 
-func (p *progress) show(terminal bool) {
+func (p *Progress) show(terminal bool) {
 	defer close(p.ended)
 	every := 10 * time.Second
 	if terminal {
@@ -54,7 +57,7 @@ func (p *progress) show(terminal bool) {
 	}
 }
 
-func (p *progress) print(terminal bool) {
+func (p *Progress) print(terminal bool) {
 	n := int(p.done.Load())
 	if !terminal {
 		fmt.Fprintf(os.Stderr, "%s: %d of %d\n", p.what, n, p.total)
