@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/appio-go/appio/internal/workload"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 // report is the line that bench prints. Its names are a stable format.
@@ -51,7 +52,10 @@ func bench(ctx context.Context, args []string) error {
 	if rep.Citizens < 1 || rep.Citizens > workload.MaxCitizens || rep.Messages < 1 || rep.Senders < 1 || rep.Batch < 1 {
 		return errors.New("bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more")
 	}
-	o.Citizens, o.Mem = rep.Citizens, rep.Store == "mem"
+	o.Citizens = rep.Citizens
+	if rep.Store == "mem" {
+		o.Store = memstore.New()
+	}
 	if o.Dir == "" {
 		dir, err := os.MkdirTemp("", "appio-bench-")
 		if err != nil {
@@ -60,7 +64,7 @@ func bench(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
-	if _, err := os.Stat(o.Path()); !o.Mem && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(o.Path()); o.Store == nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.New("bench: the folder has a bench.db already")
 	}
 	return rep.measure(ctx, o)

@@ -13,15 +13,15 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
-	"github.com/appio-go/appio/store/memstore"
+	"github.com/appio-go/appio/store"
 )
 
 // Options say what a [Run] is of.
 type Options struct {
-	Mem      bool   // the store in memory instead of a bbolt file
-	Dir      string // of the file; it may have one of an earlier run
-	Citizens int    // up to MaxCitizens
-	Plain    bool   // checksums instead of sealing
+	Store    store.Store // nil: a bbolt file in Dir
+	Dir      string      // of the file; it may have one of an earlier run
+	Citizens int         // up to MaxCitizens
+	Plain    bool        // checksums instead of sealing
 }
 
 // Path is where the file is.
@@ -49,6 +49,7 @@ type Sent struct {
 	Latencies []time.Duration // of one Send or SendBatch each, shortest first
 	Accepted  int
 	Refused   int
+	Outcomes  int   // deliveries done, and committed as such
 	Written   int64 // bytes written to storage meanwhile; see [Written]
 }
 
@@ -72,9 +73,9 @@ func (r *Run) open() (err error) {
 		{Name: appio.Email, Channel: deliver},
 		{Name: appio.Push, Channel: deliver, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true},
 	}}
-	if r.Mem {
+	if r.Store != nil {
 		o.Keys = appio.RandomKeys()
-		r.eng, err = appio.New(memstore.New(), o)
+		r.eng, err = appio.New(r.Store, o)
 		return err
 	}
 	r.eng, err = appio.Open(r.Path(), o)
@@ -83,7 +84,7 @@ func (r *Run) open() (err error) {
 
 // Reopen closes the engine and opens it again, where there is a file.
 func (r *Run) Reopen() error {
-	if r.Mem {
+	if r.Store != nil {
 		return nil
 	}
 	if err := r.eng.Close(); err != nil {
@@ -198,7 +199,8 @@ func (r *Run) Send(ctx context.Context, l Load) (Sent, error) {
 	}
 	sent.Accepted = l.Messages - sent.Refused
 	r.accepted += sent.Accepted
-	r.outcomes += int(expected.Load())
+	sent.Outcomes = int(expected.Load())
+	r.outcomes += sent.Outcomes
 	slices.Sort(sent.Latencies)
 	return sent, err
 }
@@ -255,7 +257,7 @@ func (r *Run) Verify(ctx context.Context) (c Count, ok bool, err error) {
 
 // FileBytes is how long the store's files are.
 func (r *Run) FileBytes() (n int64) {
-	if r.Mem {
+	if r.Store != nil {
 		return 0
 	}
 	_ = filepath.WalkDir(r.Dir, func(_ string, d fs.DirEntry, err error) error {
@@ -268,3 +270,6 @@ func (r *Run) FileBytes() (n int64) {
 	})
 	return n
 }
+
+// Engine is the engine of the run.
+func (r *Run) Engine() *appio.Engine { return r.eng }
