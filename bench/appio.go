@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,26 +13,35 @@ import (
 
 // engine puts appio itself through the work, as appio bench does: records sealed, everything switched on. It then closes and
 // opens the file again, counts, and sends some more with one sender: that is the second result.
-func engine(ctx context.Context, dir string, s size, single int) (many, one result, err error) {
+func engine(ctx context.Context, t task) (many, one result, err error) {
+	dir, s, single := t.Dir, t.size, t.Single
 	many.size = s
+	if t.From != "" {
+		if err := os.CopyFS(dir, os.DirFS(t.From)); err != nil {
+			return many, one, err
+		}
+	}
 	r, err := workload.Open(workload.Options{Dir: dir, Citizens: s.Citizens})
 	if err != nil {
 		return many, one, err
 	}
 	defer r.Close()
-	if err := r.Preload(ctx); err != nil {
-		return many, one, err
+	if t.From == "" {
+		if err := r.Preload(ctx); err != nil {
+			return many, one, err
+		}
 	}
-	before := r.FileBytes()
+	length, before := r.FileBytes(), used()
 	sent, err := r.Send(ctx, workload.Load{Messages: s.Messages, Senders: s.Senders, Batch: 1})
 	if err != nil {
 		return many, one, err
 	}
+	many.use(before)
 	many.fill(sent)
 	if err := r.Reopen(); err != nil {
 		return many, one, err
 	}
-	many.FilePer = float64(r.FileBytes()-before) / float64(s.Messages)
+	many.FilePer = float64(r.FileBytes()-length) / float64(s.Messages)
 	if err := many.verify(ctx, r); err != nil || single == 0 {
 		return many, one, err
 	}
@@ -41,9 +51,11 @@ func engine(ctx context.Context, dir string, s size, single int) (many, one resu
 	if err != nil {
 		return many, one, err
 	}
+	before = used()
 	if sent, err = r.Send(ctx, workload.Load{Messages: single, Senders: 1, Batch: 1}); err != nil {
 		return many, one, err
 	}
+	one.use(before)
 	later, err := syncTimes(dir)
 	if err != nil {
 		return many, one, err
@@ -59,13 +71,21 @@ func engine(ctx context.Context, dir string, s size, single int) (many, one resu
 	return many, one, one.verify(ctx, r)
 }
 
+// preload is the child that makes the file that those of appio copy, round by round.
+func preload(ctx context.Context, t task, _ func(any) error) error {
+	r, err := workload.Open(workload.Options{Dir: t.Dir, Citizens: t.Citizens})
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Preload(ctx), r.Close())
+}
+
 func (r *result) fill(sent workload.Sent) {
 	r.DeliveriesPerS = float64(r.Messages) / sent.Took.Seconds()
 	r.AcceptedPerS = float64(sent.Accepted) / sent.Took.Seconds()
 	r.SendP50 = sent.Percentile(50).Microseconds()
 	r.SendP99 = sent.Percentile(99).Microseconds()
 	r.SendMax = sent.Percentile(100).Microseconds()
-	r.WrittenPer = float64(sent.Written) / float64(r.Messages)
 	r.Refused = sent.Refused
 	r.Outcomes = sent.Outcomes
 }

@@ -69,7 +69,7 @@ func TestContenders(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "results")
 			var out bytes.Buffer
 			require.NoError(t, run(t.Context(), []string{
-				"-only", name, "-citizens", "200", "-messages", "1200", "-senders", "64", "-single", "50", "-rounds", "1", "-dir", dir, "-json", file,
+				"-only", name, "-citizens", "200", "-messages", "1200", "-senders", "64", "-single", "50", "-rounds", "2", "-dir", dir, "-json", file,
 			}, &out))
 			requireEmpty(t, dir)
 			lines, err := os.ReadFile(file)

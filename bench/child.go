@@ -22,10 +22,11 @@ type task struct {
 	Contender string `json:"contender"`
 	Dir       string `json:"dir"` // its own, empty but for what an earlier child left on purpose
 	size
-	Single  int   `json:"single"`  // appio: messages that one sender sends afterwards
-	Stored  []int `json:"stored"`  // growth and history: how many messages are stored when a window begins, rising
-	Window  int   `json:"window"`  // growth and history: messages whose sending is measured
-	Service bool  `json:"service"` // all from one service
+	From    string `json:"from"`    // appio: a folder with a preloaded file, to copy; empty: preload
+	Single  int    `json:"single"`  // appio: messages that one sender sends afterwards
+	Stored  []int  `json:"stored"`  // growth and history: how many messages are stored when a window begins, rising
+	Window  int    `json:"window"`  // growth and history: messages whose sending is measured
+	Service bool   `json:"service"` // all from one service
 }
 
 // contenders are what a child can do. Each prints its results by emit.
@@ -35,7 +36,7 @@ var contenders = map[string]func(ctx context.Context, t task, emit func(any) err
 		return report(emit, t, r, err)
 	},
 	"appio": func(ctx context.Context, t task, emit func(any) error) error {
-		many, one, err := engine(ctx, t.Dir, t.size, t.Single)
+		many, one, err := engine(ctx, t)
 		if err := report(emit, t, many, err); err != nil || t.Single == 0 {
 			return err
 		}
@@ -49,6 +50,7 @@ var contenders = map[string]func(ctx context.Context, t task, emit func(any) err
 		r, err := riverNoop(ctx, t.Dir, t.size)
 		return report(emit, t, r, err)
 	},
+	"preload": preload,
 	"windows": windows,
 	"fill":    fill,
 	"reopen":  reopen,

@@ -50,6 +50,23 @@ func compare(ctx context.Context, args []string, out io.Writer) error {
 		defer to.Close()
 		lines = io.MultiWriter(out, to)
 	}
+	if slices.Contains(names, "appio") && *rounds > 1 {
+		own, err := folder(*dir)
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(own)
+		p := t
+		p.Contender, p.Dir = "preload", own
+		_, wait, err := p.start(ctx, func([]byte) error { return nil })
+		if err != nil {
+			return err
+		}
+		if err := wait(); err != nil {
+			return err
+		}
+		t.From = own
+	}
 	var results []result
 	for round := range *rounds {
 		// Every other round runs backwards, so that nobody always follows the same one.

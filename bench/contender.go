@@ -33,7 +33,8 @@ type result struct {
 	SendMax        int64   `json:"send_max_us,omitempty"`
 	Refused        int     `json:"refused"`
 	Outcomes       int     `json:"outcomes"`
-	WrittenPer     float64 `json:"written_bytes_per_delivery,omitempty"` // by this process: nothing is known of a server's
+	CPUPer         float64 `json:"cpu_us_per_delivery,omitempty"`        // of this process and a server's; see usage
+	WrittenPer     float64 `json:"written_bytes_per_delivery,omitempty"` // likewise
 	FilePer        float64 `json:"file_bytes_per_message,omitempty"`
 	RSSBytes       int64   `json:"rss_bytes"`                  // the peak of this process, without a server's
 	SyncP50        int64   `json:"fdatasync_p50_us,omitempty"` // of 4 KiB overwritten, measured beside it
@@ -85,7 +86,7 @@ func deliver(ctx context.Context, c contender, s size) (res result, err error) {
 	if err := c.preload(ctx, s.Citizens); err != nil {
 		return res, err
 	}
-	written := workload.Written()
+	before := used()
 	start := time.Now()
 	if err := c.start(ctx); err != nil {
 		return res, err
@@ -124,13 +125,13 @@ func deliver(ctx context.Context, c contender, s size) (res result, err error) {
 		return res, err
 	}
 	took := time.Since(start)
+	res.use(before)
 	slices.Sort(latencies)
 	res.DeliveriesPerS = float64(s.Messages) / took.Seconds()
 	res.AcceptedPerS = float64(sent.Accepted) / took.Seconds()
 	res.SendP50 = latencies[len(latencies)/2].Microseconds()
 	res.SendP99 = latencies[len(latencies)*99/100].Microseconds()
 	res.SendMax = latencies[len(latencies)-1].Microseconds()
-	res.WrittenPer = float64(workload.Written()-written) / float64(s.Messages)
 	note("counting")
 	stored, err := c.count(ctx)
 	if err != nil {

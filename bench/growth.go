@@ -165,12 +165,14 @@ func windows(ctx context.Context, t task, emit func(any) error) error {
 			sent = stored
 		}
 		load.Messages = t.Window
+		before := used()
 		s, err := r.Send(ctx, load)
 		if err != nil {
 			return err
 		}
 		w := windowResult{Stored: sent}
 		w.Contender, w.size = "appio", size{Citizens: t.Citizens, Messages: t.Window, Senders: t.Senders}
+		w.use(before)
 		w.fill(s)
 		w.RSSBytes = workload.PeakRSS()
 		sent += t.Window

@@ -39,7 +39,7 @@ func raw(ctx context.Context, dir string, s size) (res result, err error) {
 		copy(citizens[n][:], sum[:])
 	}
 	p := workload.NewProgress("messages", s.Messages)
-	written := workload.Written()
+	before := used()
 	start := time.Now()
 	for from := 0; from < s.Messages; from += rawBatch {
 		if err := ctx.Err(); err != nil {
@@ -69,10 +69,10 @@ func raw(ctx context.Context, dir string, s size) (res result, err error) {
 		p.Add(to - from)
 	}
 	took := time.Since(start)
+	res.use(before)
 	p.End()
 	res.AcceptedPerS = float64(s.Messages) / took.Seconds()
 	res.DeliveriesPerS = res.AcceptedPerS
-	res.WrittenPer = float64(workload.Written()-written) / float64(s.Messages)
 	stored, err := countRaw(db)
 	if err != nil {
 		return res, err

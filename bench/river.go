@@ -167,6 +167,7 @@ func riverNoop(ctx context.Context, dir string, s size) (res result, err error) 
 	if _, err := r.pool.Exec(ctx, "VACUUM ANALYZE"); err != nil {
 		return res, err
 	}
+	before := used()
 	start := time.Now()
 	if err := r.client.Start(ctx); err != nil {
 		return res, err
@@ -178,6 +179,7 @@ func riverNoop(ctx context.Context, dir string, s size) (res result, err error) 
 		return res, err
 	}
 	res.DeliveriesPerS = float64(s.Messages) / time.Since(start).Seconds()
+	res.use(before)
 	res.AcceptedPerS = res.DeliveriesPerS
 	var stored counts
 	err = r.pool.QueryRow(ctx, "SELECT count(*) FILTER (WHERE state = 'completed'), count(*) FILTER (WHERE state <> 'completed') FROM river_job").Scan(&stored.Outcomes, &stored.Left)

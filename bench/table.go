@@ -114,8 +114,8 @@ func table(out io.Writer, t task, rounds int, results []result) {
 	fmt.Fprintf(out, "\n%s\n\n", machine())
 	fmt.Fprintf(out, "%s citizens, %s messages, %d senders; medians of %d rounds, with the least and the greatest.\n\n",
 		thousands(float64(t.Citizens)), thousands(float64(t.Messages)), t.Senders, rounds)
-	fmt.Fprintln(out, "| contender | deliveries/s | accepted/s | Send p50, µs | Send p99, µs | bytes written per delivery | memory, MB |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+	fmt.Fprintln(out, "| contender | deliveries/s | accepted/s | Send p50, µs | Send p99, µs | CPU per delivery, µs | bytes written per delivery | memory, MB |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|")
 	var names []string
 	for _, r := range results {
 		if !slices.Contains(names, r.Contender) {
@@ -130,15 +130,11 @@ func table(out io.Writer, t task, rounds int, results []result) {
 			func(r result) float64 { return r.AcceptedPerS },
 			func(r result) float64 { return float64(r.SendP50) },
 			func(r result) float64 { return float64(r.SendP99) },
+			func(r result) float64 { return r.CPUPer },
+			func(r result) float64 { return r.WrittenPer },
 			func(r result) float64 {
 				if onServer(r.Contender) {
-					return 0 // the server writes, not this process
-				}
-				return r.WrittenPer
-			},
-			func(r result) float64 {
-				if onServer(r.Contender) {
-					return 0
+					return 0 // the server has it
 				}
 				return float64(r.RSSBytes) / 1e6
 			},

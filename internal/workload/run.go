@@ -49,8 +49,7 @@ type Sent struct {
 	Latencies []time.Duration // of one Send or SendBatch each, shortest first
 	Accepted  int
 	Refused   int
-	Outcomes  int   // deliveries done, and committed as such
-	Written   int64 // bytes written to storage meanwhile; see [Written]
+	Outcomes  int // deliveries done, and committed as such
 }
 
 // Percentile is the latency that p hundredths of the calls did not exceed.
@@ -145,7 +144,6 @@ func (r *Run) Send(ctx context.Context, l Load) (Sent, error) {
 	var sent Sent
 	var expected atomic.Int64 // outcomes
 	before := r.delivered.Load()
-	written := Written()
 	start := time.Now()
 	err := Parallel(ctx, l.Senders, l.Messages, l.Batch, func(from, to int) error {
 		ms := make([]appio.Message, to-from)
@@ -193,7 +191,6 @@ func (r *Run) Send(ctx context.Context, l Load) (Sent, error) {
 		err = e
 	}
 	sent.Took = time.Since(start)
-	sent.Written = Written() - written
 	if err == nil {
 		err = ctx.Err()
 	}
