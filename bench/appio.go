@@ -17,7 +17,7 @@ func engine(ctx context.Context, t task) (many, one result, err error) {
 	dir, s, single := t.Dir, t.size, t.Single
 	many.size = s
 	if t.From != "" {
-		if err := os.CopyFS(dir, os.DirFS(t.From)); err != nil {
+		if err := copyFiles(dir, t.From); err != nil {
 			return many, one, err
 		}
 	}
@@ -78,6 +78,22 @@ func preload(ctx context.Context, t task, _ func(any) error) error {
 		return err
 	}
 	return errors.Join(r.Preload(ctx), r.Close())
+}
+
+// copyFiles copies the files of a folder and makes them durable, so that nothing of them is left to write when the clock starts.
+func copyFiles(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	names, err := filepath.Glob(filepath.Join(to, "*"))
+	for _, name := range names {
+		f, e := os.OpenFile(name, os.O_RDWR, 0)
+		if e == nil {
+			e = errors.Join(f.Sync(), f.Close())
+		}
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 func (r *result) fill(sent workload.Sent) {

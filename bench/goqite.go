@@ -111,6 +111,14 @@ func (l *lite) preload(ctx context.Context, citizens int) error {
 // statements are those of ours; goqite has its own.
 type statements struct{ read, message, refusal, content, outcome *sql.Stmt }
 
+// in are the statements in a transaction.
+func (s statements) in(ctx context.Context, tx *sql.Tx) statements {
+	return statements{
+		tx.StmtContext(ctx, s.read), tx.StmtContext(ctx, s.message), tx.StmtContext(ctx, s.refusal),
+		tx.StmtContext(ctx, s.content), tx.StmtContext(ctx, s.outcome),
+	}
+}
+
 func (l *lite) prepare(ctx context.Context) (s statements, err error) {
 	for _, p := range []struct {
 		to *(*sql.Stmt)
@@ -162,11 +170,13 @@ func (l *lite) start(ctx context.Context) error {
 // commit accepts the requests and delivers as many messages of those that were in the queue, in one transaction. It answers by
 // how much the queue grew.
 func (l *lite) commit(ctx context.Context, s statements, rs []request) (grown int, err error) {
+	ctx = context.WithoutCancel(ctx) // a context that can end costs a goroutine for each statement
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
 	defer tx.Rollback()
+	s = s.in(ctx, tx)
 	delivered, outcomes, err := l.deliver(ctx, tx, s)
 	if err != nil {
 		return 0, err
@@ -174,18 +184,18 @@ func (l *lite) commit(ctx context.Context, s statements, rs []request) (grown in
 	answers := make([]answer, len(rs))
 	for i, r := range rs {
 		var service, profile, preference []byte
-		if err := tx.StmtContext(ctx, s.read).QueryRowContext(ctx, r.citizen, r.service).Scan(&service, &profile, &preference); err != nil {
+		if err := s.read.QueryRowContext(ctx, r.citizen, r.service).Scan(&service, &profile, &preference); err != nil {
 			return 0, err
 		}
 		ok, channels, decision := decide(service, profile, preference)
 		if !ok {
-			if _, err := tx.StmtContext(ctx, s.refusal).ExecContext(ctx, r.id, r.citizen, r.service, decision); err != nil {
+			if _, err := s.refusal.ExecContext(ctx, r.id, r.citizen, r.service, decision); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		c := content(workload.Message(workload.Person(r.citizen), r.n))
-		if _, err := tx.StmtContext(ctx, s.message).ExecContext(ctx, r.id, r.citizen, r.service, c, decision); err != nil {
+		if _, err := s.message.ExecContext(ctx, r.id, r.citizen, r.service, c, decision); err != nil {
 			return 0, err
 		}
 		body := append(binary.BigEndian.AppendUint64(nil, uint64(r.id)), byte(channels))
@@ -217,7 +227,7 @@ func (l *lite) deliver(ctx context.Context, tx *sql.Tx, s statements) (messages,
 		}
 		id, channels := int64(binary.BigEndian.Uint64(m.Body)), int(m.Body[8])
 		var c []byte
-		if err := tx.StmtContext(ctx, s.content).QueryRowContext(ctx, id).Scan(&c); err != nil {
+		if err := s.content.QueryRowContext(ctx, id).Scan(&c); err != nil {
 			return 0, 0, err
 		}
 		for range channels {
@@ -225,7 +235,7 @@ func (l *lite) deliver(ctx context.Context, tx *sql.Tx, s statements) (messages,
 				return 0, 0, errors.New("goqite: not the content that was stored")
 			}
 		}
-		if _, err := tx.StmtContext(ctx, s.outcome).ExecContext(ctx, id, channels, outcome(channels)); err != nil {
+		if _, err := s.outcome.ExecContext(ctx, id, channels, outcome(channels)); err != nil {
 			return 0, 0, err
 		}
 		if err := l.q.DeleteTx(ctx, tx, m.ID); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/internal/workload"
@@ -100,15 +99,3 @@ func outcome(channels int) []byte { return record(outcomeBytes, byte(channels)) 
 
 // A channel is called as an appio channel is: once for each delivery, with what it is to show. It does nothing.
 func channel(content []byte) bool { return len(content) == contentBytes }
-
-// textContent is content for who keeps it as text.
-func textContent(m appio.Message) string {
-	var b strings.Builder
-	b.WriteString(m.Subject)
-	b.WriteByte('\n')
-	b.WriteString(m.Markdown)
-	if m.Payment != nil {
-		b.WriteString(string(m.Payment.Number))
-	}
-	return b.String()
-}
