@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,29 +71,32 @@ type load struct {
 // load reads for the workers, in one statement for all that wait, until ctx ends.
 func (r *riverQueue) load(ctx context.Context) {
 	for {
-		waiting := map[int64]chan []byte{}
+		var waiting []load
 		select {
 		case l := <-r.loads:
-			waiting[l.message] = l.content
+			waiting = append(waiting, l)
 		case <-ctx.Done():
 			return
 		}
 		for len(r.loads) > 0 && len(waiting) < acceptBatch {
-			l := <-r.loads
-			waiting[l.message] = l.content
+			waiting = append(waiting, <-r.loads)
 		}
-		rows, err := r.pool.Query(ctx, "SELECT id, content FROM message WHERE id = ANY($1)", slices.Collect(maps.Keys(waiting)))
+		ids := make([]int64, len(waiting))
+		for i, l := range waiting {
+			ids[i] = l.message
+		}
+		contents := make(map[int64][]byte, len(ids))
+		rows, err := r.pool.Query(ctx, "SELECT id, content FROM message WHERE id = ANY($1)", ids)
 		if err == nil {
 			var id int64
 			var content []byte
 			_, err = pgx.ForEachRow(rows, []any{&id, &content}, func() error {
-				waiting[id] <- content
-				delete(waiting, id)
+				contents[id] = content
 				return nil
 			})
 		}
-		for _, c := range waiting {
-			c <- nil
+		for _, l := range waiting {
+			l.content <- contents[l.message]
 		}
 		if err != nil && ctx.Err() == nil {
 			r.errs <- err
