@@ -251,6 +251,18 @@ func TestModes(t *testing.T) {
 	}
 }
 
+func TestWithoutPostgres(t *testing.T) { // it changes what others look at: not parallel
+	was := debianPostgres
+	defer func() { debianPostgres = was }()
+	debianPostgres = filepath.Join(t.TempDir(), "*")
+	t.Setenv("PATH", "")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-citizens", "10", "-messages", "10"}, &out)
+	require.ErrorIs(t, err, errNoPostgres)
+	require.ErrorContains(t, err, "apt-get install postgresql")
+	require.Empty(t, out.String())
+}
+
 func TestWrongArguments(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

@@ -41,6 +41,11 @@ func compare(ctx context.Context, args []string, out io.Writer) error {
 	if err := t.check(); err != nil || *rounds < 1 {
 		return errors.Join(err, positive("-rounds", *rounds))
 	}
+	if slices.ContainsFunc(names, onServer) {
+		if _, err := postgresBin(); err != nil {
+			return err // before anything else takes its time
+		}
+	}
 	lines := out
 	if *file != "" {
 		to, err := os.Create(*file)

@@ -40,9 +40,12 @@ type server struct {
 	pool *pgxpool.Pool
 }
 
+// debianPostgres is where Debian's packages have the server, by version.
+var debianPostgres = "/usr/lib/postgresql/*/bin/postgres"
+
 // postgresBin is the folder of the newest PostgreSQL here.
 func postgresBin() (string, error) {
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	found, _ := filepath.Glob(debianPostgres)
 	if len(found) == 0 {
 		path, err := exec.LookPath("postgres")
 		if err != nil {
