@@ -8,6 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
+	"runtime/pprof"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/appio-go/appio/internal/workload"
 	"github.com/appio-go/appio/store/memstore"
@@ -30,9 +34,25 @@ type report struct {
 	FileBytesPerMessage float64 `json:"file_bytes_per_message"`
 	RSSBytes            int64   `json:"rss_bytes"`
 	Recovered           bool    `json:"recovered"`
+
+	*backups // with -backup
 }
 
+var benchCommand = &command{
+	name: "bench", args: "[flags]", what: "measures whole deliveries, and verifies the result",
+	about: `bench has services send to citizens: the engine decides, stores, delivers by channels that do nothing, and records
+the outcome. It prints one JSON line and exits with 1 if the store's counts are not those sent. "appio bench -h"
+lists its flags.`,
+	run: func(ctx context.Context, c *call) error { return bench(ctx, c.rest) },
+}
+
+// benchGC is the growth of the heap, in percent, between two collections of garbage, unless GOGC says another one.
+const benchGC = 400
+
 func bench(ctx context.Context, args []string) error {
+	if os.Getenv("GOGC") == "" { // as a server that has the memory would: see docs/performance.md
+		debug.SetGCPercent(benchGC)
+	}
 	var rep report
 	var o workload.Options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -43,14 +63,24 @@ func bench(ctx context.Context, args []string) error {
 	f.IntVar(&rep.Senders, "senders", 64, "goroutines that send")
 	f.IntVar(&rep.Batch, "batch", 1, "messages in one call")
 	f.BoolVar(&o.Plain, "plain", false, "checksums instead of sealing, for comparison")
-	if err := f.Parse(args); err != nil {
-		return err
+	backup := f.Bool("backup", false, "make backups while sending, and compare; needs -store bolt")
+	profile := f.String("cpuprofile", "", "a file that gets a profile of the processor's time while sending")
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return &usageError{"bench: " + err.Error()}
 	}
 	if rep.Store != "bolt" && rep.Store != "mem" {
-		return errors.New("bench: -store is bolt or mem")
+		return &usageError{"bench: -store is bolt or mem"}
+	}
+	if *backup && rep.Store != "bolt" {
+		return &usageError{"bench: -backup needs -store bolt"}
+	}
+	if *backup {
+		rep.backups = &backups{}
 	}
 	if rep.Citizens < 1 || rep.Citizens > workload.MaxCitizens || rep.Messages < 1 || rep.Senders < 1 || rep.Batch < 1 {
-		return errors.New("bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more")
+		return &usageError{"bench: -citizens (at most 11,881,376), -messages, -senders and -batch are 1 or more"}
 	}
 	o.Citizens = rep.Citizens
 	if rep.Store == "mem" {
@@ -67,10 +97,10 @@ func bench(ctx context.Context, args []string) error {
 	if _, err := os.Stat(o.Path()); o.Store == nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.New("bench: the folder has a bench.db already")
 	}
-	return rep.measure(ctx, o)
+	return rep.measure(ctx, o, *profile)
 }
 
-func (rep *report) measure(ctx context.Context, o workload.Options) error {
+func (rep *report) measure(ctx context.Context, o workload.Options, profile string) error {
 	r, err := workload.Open(o)
 	if err != nil {
 		return err
@@ -79,7 +109,7 @@ func (rep *report) measure(ctx context.Context, o workload.Options) error {
 		return err
 	}
 	before := r.FileBytes()
-	sent, err := r.Send(ctx, workload.Load{Messages: rep.Messages, Senders: rep.Senders, Batch: rep.Batch})
+	sent, err := rep.send(ctx, r, profile)
 	if err != nil {
 		return err
 	}
@@ -111,4 +141,34 @@ func (rep *report) measure(ctx context.Context, o workload.Options) error {
 		return errors.New("bench: the store does not hold what was sent")
 	}
 	return nil
+}
+
+// send sends, with a profile and backups if they were asked for.
+func (rep *report) send(ctx context.Context, r *workload.Run, profile string) (sent workload.Sent, err error) {
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return sent, err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return sent, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	l := workload.Load{Messages: rep.Messages, Senders: rep.Senders, Batch: rep.Batch}
+	if rep.backups == nil {
+		return r.Send(ctx, l)
+	}
+	l.Watch = rep.watch
+	running, stop := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return rep.run(running, r.Engine(), r.Dir) })
+	sent, err = r.Send(ctx, l)
+	stop()
+	if e := g.Wait(); err == nil {
+		err = e
+	}
+	rep.SendP99Backup, rep.SendP99Otherwise = p99(rep.during), p99(rep.between)
+	return sent, err
 }

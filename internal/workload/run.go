@@ -41,6 +41,9 @@ type Load struct {
 	Senders  int // goroutines
 	Batch    int // messages in one call
 	Services int // that send; 0: all
+
+	// Watch, if set, is called as each call begins, and what it returns with how long the call took, by many goroutines.
+	Watch func() (ended func(took time.Duration))
 }
 
 // Sent is what came of a load.
@@ -153,6 +156,10 @@ func (r *Run) Send(ctx context.Context, l Load) (Sent, error) {
 			ms[i] = Message(Person(who[i]), from+i)
 		}
 		s := r.eng.Sender(ServiceID(rand.IntN(l.Services)))
+		ended := func(time.Duration) {}
+		if l.Watch != nil {
+			ended = l.Watch()
+		}
 		at := time.Now()
 		var rs []appio.Result
 		var err error
@@ -164,6 +171,7 @@ func (r *Run) Send(ctx context.Context, l Load) (Sent, error) {
 			rs, err = s.SendBatch(ctx, ms)
 		}
 		d := time.Since(at)
+		ended(d)
 		if err != nil {
 			return err
 		}
