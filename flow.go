@@ -110,10 +110,10 @@ func (d *draft) touches(id MessageID) bool {
 	return false
 }
 
-// learn takes over what tx has read and written of a message, once that is committed. Where the same change has done something else
-// that deliveries depend on, nothing is known any more.
-func (f *flow) learn(tx *draft, k *knowledge) {
-	if tx.upset {
+// learn takes over what a draft has read and written of a message, once that is committed. Where the same change has done something
+// else that deliveries depend on, or it was committed earlier than that, nothing is known any more.
+func (f *flow) learn(by *draft, k *knowledge) {
+	if by == nil || by.upset {
 		k = nil
 	}
 	f.known.Store(k)

@@ -168,7 +168,6 @@ type acceptance struct {
 	held   *reservation // room with Run for the deliveries
 	start  time.Duration
 	items  []*item
-	tx     *draft
 	flow   *flow      // of the items
 	known  *knowledge // once the message is stored
 }
@@ -320,15 +319,15 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 		return err
 	}
 	tx.find(record.Key).work = w
-	a.tx, a.known = tx, tx.knowledge(a.id, nil)
+	a.known = tx.knowledge(a.id, nil)
 	a.known.consent, a.known.message = cs, m
 	return nil
 }
 
-func (a *acceptance) committed() {
+func (a *acceptance) committed(by *draft) {
 	a.s.e.counts.decide(a.rule)
 	if a.held != nil {
-		a.flow.learn(a.tx, a.known)
+		a.flow.learn(by, a.known)
 		a.s.e.flows.begin(a.flow, len(a.items))
 		a.held.hand(a.items)
 		a.held, a.items = nil, nil

@@ -62,14 +62,13 @@ type result struct {
 // outcomeOp records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
 // worth keeping is that it was delivered after all.
 func (e *Engine) outcomeOp(it *item, r result) *op {
-	var tx *draft
 	var next *knowledge
 	return &op{
 		owner: it.owner, flow: it.flow,
 		keys:      []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
-		committed: func() { it.flow.learn(tx, next) },
-		apply: func(d *draft) error {
-			tx, next = d, nil
+		committed: func(by *draft) { it.flow.learn(by, next) },
+		apply: func(tx *draft) error {
+			next = nil
 			w, err := tx.readWork(leasedKey(it.message))
 			if err != nil {
 				return err
@@ -251,7 +250,6 @@ type claim struct {
 	held   *reservation
 	items  []*item
 	flow   *flow // of the items
-	tx     *draft
 	known  *knowledge
 	gained int // deliveries claimed
 	moved  bool
@@ -336,7 +334,7 @@ func (c *claim) apply(tx *draft) error {
 	if err := tx.putWork(id, w, from); err != nil || c.flow == nil {
 		return err
 	}
-	c.tx, c.known = tx, tx.knowledge(id, nil)
+	c.known = tx.knowledge(id, nil)
 	return nil
 }
 
@@ -362,9 +360,9 @@ func (d *draft) quarantine(rec *store.Record) {
 	d.del(rec.Key)
 }
 
-func (c *claim) committed() {
+func (c *claim) committed(by *draft) {
 	if c.flow != nil {
-		c.flow.learn(c.tx, c.known)
+		c.flow.learn(by, c.known)
 		c.e.flows.begin(c.flow, len(c.items))
 	}
 	if c.held != nil {

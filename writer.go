@@ -57,8 +57,9 @@ type op struct {
 	// apply puts and deletes records through tx, or refuses with an error before it did. It runs again after a conflict, so
 	// it keeps nothing. The first record it puts must be one that no other operation would write with the same bytes.
 	apply func(tx *draft) error
-	// committed, if set, is called after apply's records are durable, before the caller is told. It must not block.
-	committed func()
+	// committed, if set, is called after apply's records are durable, before the caller is told, with the draft that they are of;
+	// nil: apply put none, or an earlier attempt turns out to have put them. It must not block.
+	committed func(by *draft)
 	// failed, if set, is called instead where they are not, or may not be. It must not block.
 	failed func()
 
@@ -492,7 +493,7 @@ func (w *writer) apply(g *group) error {
 			break
 		}
 		if o.maybe && landed && planted != "landed-again" {
-			w.finishOp(o, nil)
+			w.finishOp(o, nil, nil)
 			continue
 		}
 		o.maybe = false
@@ -508,7 +509,7 @@ func (w *writer) apply(g *group) error {
 		case g.draft.changed(): // its answer comes from what is not durable yet
 			kept = append(kept, o)
 		default: // its answer comes from what was read
-			w.finishOp(o, o.answer)
+			w.finishOp(o, nil, o.answer)
 		}
 	}
 	g.ops = kept
@@ -623,9 +624,9 @@ func (w *writer) putBack(g *group, ops []*op, tries int, keep bool) {
 	})
 }
 
-func (w *writer) finishOp(o *op, err error) {
+func (w *writer) finishOp(o *op, by *draft, err error) {
 	if err == nil && o.committed != nil {
-		o.committed()
+		o.committed(by)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -637,11 +638,11 @@ func (w *writer) finish(g *group, err error) {
 	for _, o := range g.ops {
 		switch {
 		case err == nil:
-			w.finishOp(o, o.answer)
+			w.finishOp(o, g.draft, o.answer)
 		case o.maybe && !errors.Is(err, ErrUnknown):
-			w.finishOp(o, fmt.Errorf("%w: %w", ErrUnknown, err))
+			w.finishOp(o, nil, fmt.Errorf("%w: %w", ErrUnknown, err))
 		default:
-			w.finishOp(o, err)
+			w.finishOp(o, nil, err)
 		}
 	}
 	w.mu.Lock()

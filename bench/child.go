@@ -91,6 +91,7 @@ func child(ctx context.Context, args []string, out io.Writer) error {
 	if err := json.Unmarshal([]byte(args[0]), &t); err != nil {
 		return err
 	}
+	workload.CollectRarely()
 	f := contenders[t.Contender]
 	if f == nil {
 		return fmt.Errorf("unknown contender %q", t.Contender)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"runtime/pprof"
 
 	"golang.org/x/sync/errgroup"
@@ -46,13 +45,8 @@ lists its flags.`,
 	run: func(ctx context.Context, c *call) error { return bench(ctx, c.rest) },
 }
 
-// benchGC is the growth of the heap, in percent, between two collections of garbage, unless GOGC says another one.
-const benchGC = 400
-
 func bench(ctx context.Context, args []string) error {
-	if os.Getenv("GOGC") == "" { // as a server that has the memory would: see docs/performance.md
-		debug.SetGCPercent(benchGC)
-	}
+	workload.CollectRarely()
 	var rep report
 	var o workload.Options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
