@@ -171,7 +171,7 @@ func (c *content) nextSegment() uint64 {
 	if c.leap != 0 {
 		return c.leap * pieceSize
 	}
-	x := extent{c.tail.piece, c.tail.b}
+	x := extent{piece: c.tail.piece, b: c.tail.b}
 	x.cut()
 	return x.end()
 }
@@ -189,11 +189,11 @@ func (c *content) append(made []*change, spare share) error {
 		c.room = make([]byte, 0, size+size/4+pieceSize)
 	}
 	var before extent // what ends with a leap
-	x := extent{c.tail.piece, append(c.room[:0], c.tail.b...)}
+	x := extent{piece: c.tail.piece, b: append(c.room[:0], c.tail.b...)}
 	if c.leap != 0 {
-		x = extent{c.leap, c.room[:0]}
+		x = extent{piece: c.leap, b: c.room[:0]}
 		if c.state.mark <= c.tail.end() {
-			before = extent{c.tail.piece, bytes.Clone(c.tail.b)}
+			before = extent{piece: c.tail.piece, b: bytes.Clone(c.tail.b)}
 			before.frame(newLeap(c.leap))
 		}
 	}
@@ -210,9 +210,13 @@ func (c *content) append(made []*change, spare share) error {
 	}
 	var end tail
 	err := c.file.update(need{"append", len(before.b) + len(x.b), spare}, func(tx *bolt.Tx) (err error) {
-		if _, err = before.write(tx.Bucket(bucketLog)); err == nil {
-			end, err = x.write(tx.Bucket(bucketLog))
+		begun := len(c.tail.b) > 0
+		if len(before.b) > 0 {
+			if _, err := before.write(tx.Bucket(bucketLog), begun); err != nil {
+				return err
+			}
 		}
+		end, err = x.write(tx.Bucket(bucketLog), begun && c.leap == 0)
 		return err
 	})
 	if err != nil {

@@ -276,7 +276,7 @@ func TestFull(t *testing.T) {
 func TestFileDoesNotGrowForEver(t *testing.T) {
 	t.Parallel()
 	path := file(t)
-	s := open(t, path, &boltstore.Options{Memory: 64 << 10})
+	s := open(t, path, boltstore.Options{Memory: 64 << 10}.Unsynced())
 	text := strings.Repeat("v", 5000)
 	for i := range 1600 / slowness { // 8 MB, of which 200 kB are in use
 		o := i % 40

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/appio-go/appio/store"
 )
@@ -236,4 +238,67 @@ func TestMergeable(t *testing.T) {
 			require.Equal(t, c.left, left, "%d", c.sizes)
 		}
 	}
+}
+
+// What is appended to the log is read as it was written, however much at a time, and each segment has its pieces alone.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "file"), 0o600, &bolt.Options{NoSync: true})
+	require.NoError(t, err)
+	defer db.Close()
+	r := rand.New(rand.NewPCG(6, 6))
+	var last tail
+	var want []byte
+	var segments []uint64
+	large := 0
+	for range 60 {
+		require.NoError(t, db.Update(func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(bucketLog)
+			require.NoError(t, err)
+			x := extent{piece: last.piece, b: bytes.Clone(last.b)}
+			for range r.IntN(20) {
+				if r.IntN(8) == 0 {
+					x.cut()
+					segments = append(segments, x.end()/pieceSize)
+				}
+				frame := make([]byte, frameHead+r.IntN(1+r.IntN(1+r.IntN(100_000))))
+				for i := range frame {
+					frame[i] = byte(r.Uint32())
+				}
+				x.frame(frame)
+			}
+			want = append(want[:last.piece*pieceSize], x.b...)
+			if last, err = x.write(b, len(last.b) > 0); err != nil {
+				return err
+			}
+			again, err := readTail(b, 0)
+			require.Equal(t, last.end(), again.end())
+			require.Equal(t, string(last.b), string(again.b))
+			return err
+		}))
+		require.NoError(t, db.View(func(tx *bolt.Tx) error {
+			log := logReader{c: tx.Bucket(bucketLog).Cursor()}
+			for range 100 {
+				at := r.IntN(len(want) + 1)
+				n := r.IntN(min(len(want)-at, 200_000) + 1)
+				got, err := log.read(nil, uint64(at), n)
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(want[at:at+n], got))
+			}
+			_, err := log.read(nil, uint64(len(want)), 1)
+			require.ErrorIs(t, err, store.ErrCorrupt)
+			return tx.Bucket(bucketLog).ForEach(func(k, v []byte) error {
+				end := binary.BigEndian.Uint64(k) + 1
+				if len(v) > pieceSize {
+					large++
+				}
+				start := end - uint64(len(v)+pieceSize-1)/pieceSize
+				for _, s := range segments {
+					require.False(t, start < s && s < end, "a chunk is of two segments")
+				}
+				return nil
+			})
+		}))
+	}
+	require.Positive(t, large)
 }
