@@ -12,8 +12,8 @@
 //   - The log (log.go, change.go) is a stream of all changes in the order in which they were made. A commit is one bbolt
 //     transaction that appends to it. Values stay there, and are found by their address.
 //   - A table (table.go) holds in memory what changes have made of revisions, records and lanes; it is rebuilt from the log by
-//     Open. When it has grown to half of Options.Memory a new one is begun, and the keeper (keeper.go) writes the old one to
-//     the file as a sorted run.
+//     Open. When it has grown to half of Options.Memory, or its part of the log to twice as much as that, a new one is begun,
+//     and the keeper (keeper.go) writes the old one to the file as a sorted run.
 //   - Runs (run.go, block.go) never change. One has its places in blocks of 8 KiB: for each owner its revision and its records
 //     without their values, and for each lane what is due. A filter says of most owners that a run has nothing of them. Once
 //     there are enough runs of like size the keeper merges them (merge.go), so they stay few.
@@ -33,7 +33,9 @@
 // # Damage
 //
 // bbolt's pages have no checksums, and it trusts what it reads. So blocks, changes, values and the state have their own, bound
-// to where they belong, and each block says which places it would hold, so that one that is missing is missed. Open inspects
+// to where they belong, and each block says which places it would hold, so that one that is missing is missed. A page that the
+// disk did not write, and that is as it was before, is found as well: numbers of runs and addresses in the log are never given
+// again, also not after a crash, and the root page bears the number of its transaction (the bucket "clock"). Open inspects
 // the structure of the file before bbolt uses it (inspect.go), and whatever bbolt does is contained (contain.go). Damage makes a
 // call fail with [store.ErrCorrupt]; if bbolt itself has lost its way the store is closed too, though Close is still to be
 // called. It is not noticed if the whole file, or the last transaction, is exchanged for an earlier one.
