@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -98,15 +96,8 @@ const copyAtOnce = 2 << 20
 func (c *copier) copy() error {
 	c.to.file.db.NoSync = true
 	c.run = newRunBuilder(c.to.newRunID(), partsSize(c.from.opts.Memory), c.to.file.put)
-	m := merger{all: true, dead: map[uint64]uint64{}, moved: map[[2]uint64]bool{}}
-	for _, t := range c.from.tables {
-		next, stop := iter.Pull2(t.places())
-		defer stop()
-		m.streams = append(m.streams, &stream{pull: next})
-	}
-	for _, r := range slices.Backward(c.from.state.runs) {
-		m.streams = append(m.streams, &stream{s: c.from, run: r})
-	}
+	m := c.from.newMerger(c.from.tables, c.from.state.runs, true)
+	defer m.close()
 	if err := m.merge(c.add); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@
 //   - The log (log.go, change.go) is a stream of all changes in the order in which they were made. A commit is one bbolt
 //     transaction that appends to it. Values stay there, and are found by their address.
 //   - A table (table.go) holds in memory what changes have made of revisions, records and lanes; it is rebuilt from the log by
-//     Open. When it has grown to half of Options.Memory, or its part of the log to twice as much as that, a new one is begun,
+//     Open. When it has grown to half of Options.Memory, or its part of the log to twice Options.Memory, a new one is begun,
 //     and the keeper (keeper.go) writes the old one to the file as a sorted run.
 //   - Runs (run.go, block.go) never change. One has its places in blocks of 8 KiB: for each owner its revision and its records
 //     without their values, and for each lane what is due. A filter says of most owners that a run has nothing of them. Once

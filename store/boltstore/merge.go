@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -54,10 +55,7 @@ func (s *Store) mergeRuns(one bool) error {
 
 // merge replaces runs that follow each other by one; all says that none is before them.
 func (s *Store) merge(runs []*run, all bool) error {
-	m := merger{all: all, dead: map[uint64]uint64{}, moved: map[[2]uint64]bool{}}
-	for _, r := range slices.Backward(runs) {
-		m.streams = append(m.streams, &stream{s: s, run: r})
-	}
+	m := s.newMerger(nil, runs, all)
 	b := s.newRun(s.breathe)
 	if err := m.merge(b.add); err != nil {
 		return err
@@ -86,12 +84,42 @@ func (s *Store) merge(runs []*run, all bool) error {
 
 // A merger merges streams of places: of those that are the same the newest counts.
 type merger struct {
+	store   *Store
+	tables  []*table
+	runs    []*run
 	streams []*stream          // newest first
 	all     bool               // there is nothing older: what says that a record is gone can go itself
 	dead    map[uint64]uint64  // bytes of values no longer in use, by piece of the log
 	moved   map[[2]uint64]bool // places in lanes, hashed, that records are no longer at
+	more    bool               // there are more of them: records must be looked up
 	place   []byte
 }
+
+// newMerger merges tables, newest first, and then runs, newest last.
+func (s *Store) newMerger(tables []*table, runs []*run, all bool) *merger {
+	m := &merger{store: s, tables: tables, runs: runs, all: all, dead: map[uint64]uint64{}, moved: map[[2]uint64]bool{}}
+	for _, t := range tables {
+		x := &stream{}
+		x.pull, x.stop = iter.Pull2(t.places())
+		m.streams = append(m.streams, x)
+	}
+	for _, r := range slices.Backward(runs) {
+		m.streams = append(m.streams, &stream{s: s, run: r})
+	}
+	return m
+}
+
+// close ends the streams of tables.
+func (m *merger) close() {
+	for _, x := range m.streams {
+		if x.stop != nil {
+			x.stop()
+		}
+	}
+}
+
+// movedShare is how many bytes of Options.Memory there are for each place that is remembered as moved.
+const movedShare = 256
 
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
@@ -137,10 +165,33 @@ func (m *merger) pass(x *stream, emit func(place, payload []byte) error) error {
 		if m.moved[hashPlace(x.place)] {
 			return nil
 		}
+		if m.more {
+			if due, err := m.due(x.place); !due || err != nil {
+				return err
+			}
+		}
 	case m.all && x.payload[0] == 0: // a record that is gone
 		return nil
 	}
 	return emit(x.place, x.payload)
+}
+
+// due looks up whether the record is still due at a place in a lane, by what is merged.
+func (m *merger) due(place []byte) (is bool, err error) {
+	lane, it, ok := splitDue(place)
+	if !ok {
+		return false, damaged("a lane")
+	}
+	err = m.store.look(func(*table) {}, func(v *snapshot) error {
+		v.older = m.tables
+		v.runs = slices.DeleteFunc(v.runs, func(r runReader) bool { return !slices.Contains(m.runs, r.run) })
+		var w ownerView
+		v.owner(&w, it.owner, nil)
+		e, ok, err := w.find(it.key)
+		is = ok && e.due == it.due && e.lane == lane
+		return err
+	})
+	return is, err
 }
 
 // drop forgets the current place of x, for which newer has something newer.
@@ -163,7 +214,9 @@ func (m *merger) drop(x, newer *stream) error {
 		b := binary.BigEndian.AppendUint16(append(m.place[:0], placeDue), uint16(old.lane))
 		b = binary.BigEndian.AppendUint64(b, old.due)
 		m.place = append(b, x.place[1:]...)
-		m.moved[hashPlace(m.place)] = true
+		if m.more = m.more || len(m.moved) >= m.store.opts.Memory/movedShare; !m.more {
+			m.moved[hashPlace(m.place)] = true
+		}
 	}
 	return nil
 }
@@ -175,6 +228,7 @@ func hashPlace(place []byte) [2]uint64 {
 // A stream is all places of a table or a run, in order. The blocks of a run are copied, some at a time.
 type stream struct {
 	pull   func() (place, payload []byte, ok bool) // of a table
+	stop   func()
 	s      *Store
 	run    *run
 	blocks []block

@@ -163,3 +163,57 @@ func TestMovesFillTheTable(t *testing.T) {
 	_, err = s.Commit(ctx, []store.Change{{Owner: "p"}})
 	require.NoError(t, err)
 }
+
+// merged writes the table to the file, and merges all runs.
+func (s *Store) merged() error {
+	s.keeper.idle <- struct{}{}
+	defer func() { <-s.keeper.idle }()
+	for {
+		if done, err := s.flush(true); err != nil {
+			return err
+		} else if !done {
+			return s.mergeRuns(true)
+		}
+	}
+}
+
+// However many records are no longer due, a merge leaves nothing of them in lanes: what it cannot remember it looks up.
+func TestMergeForgetsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	s, err := Open(filepath.Join(t.TempDir(), "io.db"), &Options{Memory: 64 << 10, noSync: true})
+	require.NoError(t, err)
+	defer s.Close()
+	const owners = 20 * (64 << 10) / movedShare / 10 // of ten records each
+	for rev := range uint64(2) {
+		for o := range owners {
+			c := store.Change{Owner: store.Owner(fmt.Sprint(o)), Rev: rev}
+			for i := range 10 {
+				r := store.Record{Key: store.Key(fmt.Sprint(i)), Lane: store.Lane(i % 3), Due: time.UnixMicro(int64(1000*o + i + 1))}
+				if rev == 0 || o%10 == 0 && i > 7 {
+					c.Put = append(c.Put, r)
+				} else {
+					c.Delete = append(c.Delete, r.Key)
+				}
+			}
+			_, err := s.Commit(t.Context(), []store.Change{c})
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.merged())
+	}
+	for range 2 {
+		count := 0
+		for _, r := range s.state.runs {
+			for x := (&stream{s: s, run: r}); ; {
+				require.NoError(t, x.next())
+				if x.ended {
+					break
+				}
+				if x.place[0] == placeDue {
+					count++
+				}
+			}
+		}
+		require.Equal(t, (owners+9)/10*2, count)
+		require.NoError(t, s.Compact(t.Context()))
+	}
+}
