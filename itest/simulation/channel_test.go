@@ -50,7 +50,11 @@ func (c channel) deliver(ctx context.Context, ds []appio.Delivery) error {
 		err = c.trouble(ctx, r, calls, &ds[0])
 		return err
 	}
-	err = c.wait(ctx, r, between(r, time.Millisecond, w.plan.patience))
+	takes := between(r, time.Millisecond, w.plan.patience)
+	if r.IntN(6) == 0 {
+		takes = between(r, w.plan.patience/2, w.plan.patience)
+	}
+	err = c.wait(ctx, r, takes)
 	return err
 }
 

@@ -35,6 +35,7 @@ type court struct {
 // A citizenTruth is what a citizen allows from a moment on.
 type citizenTruth struct {
 	stamp   int
+	at      time.Time
 	life    int // grows with each erasure
 	events  int // in the history
 	profile appio.Profile
@@ -168,7 +169,7 @@ func (w *world) sawService(ctx context.Context, id appio.ServiceID) {
 func (w *world) sawConsent(ctx context.Context, citizen int) {
 	c := w.oracle.Citizen(appio.Identity{Code: citizenCode(citizen)})
 	before := last(w.citizenTruths[citizen])
-	truth := citizenTruth{stamp: w.stamp(), life: before.life, events: before.events, prefs: map[appio.ServiceID]appio.Preference{}}
+	truth := citizenTruth{stamp: w.stamp(), at: time.Now(), life: before.life, events: before.events, prefs: map[appio.ServiceID]appio.Preference{}}
 	var err error
 	if truth.profile, err = c.Profile(ctx); err != nil {
 		w.failf("the oracle cannot read a profile: %v", err)
@@ -382,6 +383,7 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	w.counts["deliveries"]++
 	w.tracef(l, "%s %d begins for citizen %d: %s by %s (%s)", d.ID, d.Attempt, a.citizen, d.Content, d.Channel, m.marker)
 	w.judgeStart(a)
+	w.judgeSight(a)
 	w.judgeCopy(a)
 	w.attempts = append(w.attempts, a)
 	w.byDelivery[d.ID] = append(w.byDelivery[d.ID], a)
@@ -414,6 +416,25 @@ func (o *op) lowers(a *attempt) bool {
 func (w *world) judgeStart(a *attempt) {
 	for _, o := range w.fences(a) {
 		w.failf("%s begins by %v after %s (%s) had returned on %v", a.d.ID, a.life, o.tag, o.what, o.life)
+	}
+}
+
+// judgeSight holds a beginning delivery against what its engine may have seen at the earliest: consent is looked at again before each
+// attempt, whoever changed it.
+func (w *world) judgeSight(a *attempt) {
+	const soon = 3 * time.Second
+	if a.life.troubled.After(time.Now().Add(-time.Minute)) {
+		return
+	}
+	from := a.begin
+	for _, t := range w.citizenTruths[a.citizen] {
+		if time.Since(t.at) < soon {
+			break
+		}
+		from = t.stamp
+	}
+	if len(w.citizenTruths[a.citizen]) > 1 && from != a.begin && w.refusedSince(a, from, true) {
+		w.failf("%s begins by %v and has been refused for more than %v", a.d.ID, a.life, soon)
 	}
 }
 

@@ -39,8 +39,9 @@ func (w *world) heal() {
 	}
 	w.judgeRecovery(before)
 	w.drain(l)
+	time.Sleep(w.plan.skew) // what was parked by a clock that was ahead is parked from then on
 	if w.plan.leaps {
-		time.Sleep(mostAhead) // what was parked when the clock was ahead is parked from then on
+		time.Sleep(mostAhead)
 	}
 	if err := l.engine.Replay(context.Background()); err != nil {
 		w.fail("replay: %v", err)

@@ -22,6 +22,7 @@ type plan struct {
 	patience  time.Duration // of a provider that works: the most that it takes
 	leaps     bool          // the clock leaps by hours: with one process only, since two may differ by MaxSkew
 	weather   weather
+	ahead     []time.Duration // each process's clock, of the true time, at first
 	steps     []step
 	length    time.Duration // of the part with faults
 }
@@ -61,22 +62,30 @@ var kinds = []string{
 // mishaps befall processes and the store.
 var mishaps = []string{"crash", "crash", "restart", "freeze", "freeze", "clock", "clock", "clock", "clock", "away", "full", "failed"}
 
+// drift is how far a clock is ahead that is as good as it has to be.
+func (p *plan) drift(r *rand.Rand) time.Duration {
+	return chosen(r, -p.skew/2, p.skew/2, time.Duration(r.Int64N(int64(p.skew)))-p.skew/2)
+}
+
 func newPlan(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := plan{
-		seed: seed, processes: 1 + r.IntN(2), citizens: 2 + r.IntN(4), services: 2 + r.IntN(2), plain: r.IntN(2) == 0,
-		workers: chosen(r, 1, 2, 16), rate: chosen(r, 0.0, 0, 5), attempts: chosen(r, 3, 5, 10),
+		seed: seed, processes: chosen(r, 1, 2, 2), citizens: 2 + r.IntN(4), services: 2 + r.IntN(2), plain: r.IntN(2) == 0,
+		workers: chosen(r, 1, 1, 2, 16), rate: chosen(r, 0.0, 0, 5), attempts: chosen(r, 3, 5, 10),
 		length: between(r, 20*time.Second, 20*time.Minute),
 	}
 	p.alone = p.processes == 1 && r.IntN(2) == 0
 	p.leaps = p.processes == 1 && r.IntN(2) == 0
-	p.skew = chosen(r, 2*time.Second, 6*time.Second, 12*time.Second)
+	p.skew = chosen(r, 2*time.Second, 6*time.Second, 16*time.Second)
+	for range p.processes {
+		p.ahead = append(p.ahead, p.drift(r))
+	}
 	p.patience = chosen(r, 50*time.Millisecond, 3*time.Second, 19*time.Second)
 	p.dies = r.IntN(2) == 0
 	p.weather = weather{
 		aborted: chosen(r, 0, 0, 20, 200), unknown: chosen(r, 0, 0, 20, 100), conflict: chosen(r, 0, 20, 200),
 		failed: chosen(r, 0, 0, 0, 2), crash: chosen(r, 0, 0, 2, 10), unread: chosen(r, 0, 0, 20, 100), torn: chosen(r, 0, 100, 500),
-		partial: chosen(r, 0, 100, 500), slow: chosen(r, 0, 10, 50), channel: chosen(r, 0, 100, 400, 700),
+		partial: chosen(r, 0, 100, 500), slow: chosen(r, 0, 10, 100), channel: chosen(r, 0, 100, 400, 700),
 	}
 	troubled := r.IntN(8) > 0
 	if !troubled {

@@ -152,7 +152,7 @@ func (w *world) befall(r *rand.Rand, p *process, what string) {
 			l.troubled = p.frozen
 		}
 	case "clock":
-		p.ahead = time.Duration(r.Int64N(int64(w.plan.skew))) - w.plan.skew/2
+		p.ahead = w.plan.drift(r)
 		if w.plan.leaps {
 			p.ahead = time.Duration(r.Int64N(int64(mostAhead*3/2))) - mostAhead/2
 		}

@@ -151,7 +151,7 @@ func (w *world) prepare(ctx context.Context) error {
 		}
 	}
 	for i := range w.plan.processes {
-		w.places = append(w.places, &process{w: w, index: i})
+		w.places = append(w.places, &process{w: w, index: i, ahead: w.plan.ahead[i]})
 	}
 	return nil
 }
