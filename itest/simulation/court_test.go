@@ -317,23 +317,32 @@ func (t *citizenTruth) facts(id appio.ServiceID, category appio.Category, secure
 	return f
 }
 
-// permits reports whether a delivery may be made as things are.
-func permits(t *citizenTruth, s *serviceTruth, secure bool, d *appio.Delivery) bool {
-	if s.service.State != appio.Live {
-		return false
+// shows is how much of a delivery's message the rule lets its channel show, by the citizen's choice and the service's record.
+func shows(t *citizenTruth, s appio.Service, secure bool, d *appio.Delivery) appio.Content {
+	if s.State != appio.Live {
+		return appio.None
 	}
-	dec := appio.Decide(t.facts(s.service.ID, s.service.Category, secure || s.service.SecureChannels))
-	if dec.Status != appio.Processed || dec.Content(d.Channel) < d.Content {
-		return false
-	}
-	return d.Channel != byAddress || slices.ContainsFunc(t.profile.Addresses, func(a appio.Address) bool {
+	dec := appio.Decide(t.facts(s.ID, s.Category, secure || s.SecureChannels))
+	if dec.Status != appio.Processed || d.Channel == byAddress && !slices.ContainsFunc(t.profile.Addresses, func(a appio.Address) bool {
 		return a.ID == d.Address.ID && a.Value == d.Address.Value
-	})
+	}) {
+		return appio.None
+	}
+	return dec.Content(d.Channel)
 }
+
+// A side is whose refusal is looked at: an operation stands for what it is about.
+type side int
+
+const (
+	anybody side = iota
+	theCitizen
+	theService
+)
 
 // refusedSince reports whether a delivery was refused at every moment from a stamp on; with erased, also because its message was
 // of an earlier life of the person.
-func (w *world) refusedSince(a *attempt, from int, erased bool) bool {
+func (w *world) refusedSince(a *attempt, from int, by side, erased bool) bool {
 	m := w.messages[a.d.Message]
 	if m == nil {
 		return false
@@ -341,7 +350,15 @@ func (w *world) refusedSince(a *attempt, from int, erased bool) bool {
 	cs, ss := w.citizenTruths[a.citizen], w.serviceTruths[a.service]
 	i, j := at(cs, from, func(t *citizenTruth) int { return t.stamp }), at(ss, from, func(t *serviceTruth) int { return t.stamp })
 	for {
-		if (!erased || cs[i].life == m.life) && permits(&cs[i], &ss[j], m.secure, &a.d) {
+		t, s := &cs[i], ss[j].service
+		switch by {
+		case theCitizen:
+			s.State, s.SecureChannels = appio.Live, false
+		case theService:
+			t = w.willing(a.citizen)
+			s.Category = appio.Standard
+		}
+		if (!erased || cs[i].life == m.life) && shows(t, s, m.secure, &a.d) >= a.d.Content {
 			return false
 		}
 		switch {
@@ -353,6 +370,15 @@ func (w *world) refusedSince(a *attempt, from int, erased bool) bool {
 			j++
 		}
 	}
+}
+
+// willing is a citizen with these addresses who refuses nothing.
+func (w *world) willing(citizen int) *citizenTruth {
+	t := &citizenTruth{profile: appio.Profile{Mode: appio.Auto, Inbox: true, Version: 1, Channels: appio.On(byCode, byAddress, batch)}}
+	for _, past := range w.citizenTruths[citizen] {
+		t.profile.Addresses = append(t.profile.Addresses, past.profile.Addresses...)
+	}
+	return t
 }
 
 // at is the index of what holds at a stamp.
@@ -397,19 +423,14 @@ func (w *world) fences(a *attempt) (found []*op) {
 		if o.commit == 0 || o.end == 0 || o.err != nil && o.named == nil || o.unsure || o.named[a.d.ID] || slices.Contains(o.inside, a) {
 			continue
 		}
-		if o.citizen >= 0 && o.citizen != a.citizen || o.citizen < 0 && (o.service != a.service || !o.lowers(a)) {
-			continue
-		}
-		if w.refusedSince(a, o.commit, o.what == "erase") {
+		switch {
+		case o.citizen >= 0 && (o.citizen != a.citizen || !w.refusedSince(a, o.commit, theCitizen, o.what == "erase")):
+		case o.citizen < 0 && (o.service != a.service || !w.refusedSince(a, o.commit, theService, false)):
+		default:
 			found = append(found, o)
 		}
 	}
 	return found
-}
-
-// lowers reports whether an operation on a service takes something from an attempt, whatever its citizen says.
-func (o *op) lowers(a *attempt) bool {
-	return o.what == "stop" || o.what == "secure" && a.d.Channel == byAddress
 }
 
 // judgeStart holds a beginning delivery against the revocations that have returned.
@@ -433,7 +454,7 @@ func (w *world) judgeSight(a *attempt) {
 		}
 		from = t.stamp
 	}
-	if len(w.citizenTruths[a.citizen]) > 1 && from != a.begin && w.refusedSince(a, from, true) {
+	if len(w.citizenTruths[a.citizen]) > 1 && from != a.begin && w.refusedSince(a, from, anybody, true) {
 		w.failf("%s begins by %v and has been refused for more than %v", a.d.ID, a.life, soon)
 	}
 }

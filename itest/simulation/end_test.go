@@ -244,7 +244,7 @@ func (w *world) everRefused(m *message, channel string) bool {
 			if len(cs[i].profile.Addresses) > 0 {
 				d.Address = cs[i].profile.Addresses[0]
 			}
-			if !permits(&cs[i], &ss[j], m.secure, d) {
+			if shows(&cs[i], ss[j].service, m.secure, d) == appio.None {
 				return true
 			}
 		}
