@@ -16,7 +16,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/internal/chance"
-	"github.com/appio-go/appio/itest/internal/form"
+	"github.com/appio-go/appio/internal/form"
 )
 
 func isUnknown(err error) bool { return errors.Is(err, appio.ErrUnknown) }
