@@ -178,10 +178,12 @@ func TestSickChannels(t *testing.T) {
 	for _, name := range names {
 		none[name] = well
 	}
-	// What else this machine does shows in one day more than in another, so the quieter of some days is compared.
+	// What else this machine does shows in one day more than in another, so the quieter of some days is compared, and of a few
+	// more where it is never quiet.
 	var alone, beside day
 	rounds := 0
-	for more := form.Rounds(t, 0.05, 4, 2); more(); {
+	delayed := func() bool { return beside.p99 > alone.p99*6/5+2*time.Millisecond }
+	for more := form.Rounds(t, 0.05, 4, 2); more() || delayed() && rounds < 12; {
 		a, b := live(t, none, lasts), live(t, sick, lasts)
 		if rounds == 0 || a.p99 < alone.p99 {
 			alone = a
@@ -198,7 +200,7 @@ func TestSickChannels(t *testing.T) {
 		beside.goroutines, alone.goroutines)
 	form.Figures(t, map[string]float64{"rounds": float64(rounds), "delivered": float64(beside.delivered), "p99 alone us_min": float64(alone.p99.Microseconds()),
 		"p99 us_min": float64(beside.p99.Microseconds()), "goroutines_max": float64(beside.goroutines)})
-	require.LessOrEqual(t, beside.p99, alone.p99*6/5+2*time.Millisecond, "a sick channel delays a healthy one")
+	require.False(t, delayed(), "a sick channel delays a healthy one")
 	require.Less(t, beside.goroutines, 5*16+200, "goroutines pile up")
 }
 
@@ -296,6 +298,9 @@ func TestPoison(t *testing.T) {
 }
 
 func TestPlantedBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what never comes is waited for")
+	}
 	planted.Run(t, os.Args[0],
 		planted.Bug{Name: "channels that have their workers in common", Env: envShared + "=yes", Test: "TestSickChannels", Says: "held up|delays a healthy one", Rounds: 2},
 		planted.Bug{Name: "a store that forgets what is parked", Env: envForgetful + "=yes", Test: "TestPoison", Says: "poisoned ones parked", Rounds: 1},
