@@ -335,9 +335,10 @@ func (e *Engine) enterWait(ctx context.Context, p *pass) bool {
 	return false
 }
 
-// Run delivers until ctx ends, waits at most Options.Drain for what is under way, and returns nil; an error is what stopped it
-// earlier: a store that has failed, or a second Run of the same engine (ErrConflict). Sending works without Run: deliveries
-// then wait in the store. Several processes may Run on one store. A channel that does not return keeps its goroutine.
+// Run delivers until ctx ends, waits at most Options.Drain for what is under way, ends the contexts of the channels' calls, waits
+// at most Options.Margin for them, and returns nil; an error is what stopped it earlier: a store that has failed, or a second Run
+// of the same engine (ErrConflict). Sending works without Run: deliveries then wait in the store. Several processes may Run on
+// one store. A channel that does not return keeps its goroutine; none else outlives Run.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.ready(ctx); err != nil {
 		return err

@@ -107,7 +107,7 @@ func TestCostOfAccepting(t *testing.T) {
 		return ds[len(ds)*99/100]
 	}
 	var early, late time.Duration
-	for turn := 0; turn < turns || turn < 4*turns && float64(late) > most*float64(early); turn++ {
+	for turn := 0; turn < turns || turn < 2*turns && float64(late) > most*float64(early); turn++ {
 		for range measured {
 			for _, l := range []*line{a, b} {
 				m := message(code(0))
