@@ -35,42 +35,6 @@ var promises = []promise{
 		seen: "{rounds} rounds, {operations} operations, {attempts} attempts, {refusals} refusals, {stops} stops of an engine; {violations} violations",
 	},
 	{
-		name: "damage", says: "Damage to the file or a backup is found, never served",
-		parts: []part{{pkg: "itest/damage", test: "TestDamage", count: 20, until: map[string]float64{"damages": 10_000}}},
-		seen: "{damages} damages, {found} of them found, {harmless} without effect, {rolledback} put the file back to before its last change; " +
-			"{wrong} wrong values, {deaths} dead processes",
-	},
-	{
-		name: "disk", says: "A full disk refuses, keeps all that was accepted, and goes on when there is room",
-		parts: []part{
-			{pkg: "itest/disk", test: "TestFullDisk", count: 10, until: map[string]float64{"cycles": 70}},
-			{pkg: "itest/disk", test: "TestMaxSize", count: 10, until: map[string]float64{"cycles": 30}},
-		},
-		seen: "{cycles} cycles of a full disk or file, {accepted} accepted, {refused} refused, {lost} lost; {back ms_max} ms at most until a message was accepted again; {compacted} times a file with MaxSize had to be compacted",
-	},
-	{
-		name: "lock", says: "A second process on one file is refused within about a second",
-		parts: []part{{pkg: "itest/lock", test: "TestSecondProcess", count: 20, until: map[string]float64{"rounds": 200}}},
-		seen:  "{rounds} rounds, {messages} messages; refused after {refused ms_max} ms at most; {took over} times the first was killed while the second waited; {corrupt} corruptions",
-	},
-	{
-		name: "backup", says: "A backup made under load is of one moment; killed or damaged it is none",
-		parts: []part{
-			{pkg: "itest/backup", test: "TestUnderLoad", count: 50, until: map[string]float64{"backups": 100}},
-			{pkg: "itest/backup", test: "TestKillDuringBackup", count: 50, until: map[string]float64{"kills": 100}},
-		},
-		seen: "{backups} backups with {messages} messages restored, {inconsistent} inconsistent, {refused} damaged ones refused; {kills} kill -9 during a backup, {unfinished} unfinished, {lost} lost",
-	},
-	{
-		name: "hostile", says: "Hostile bytes never make a decoder panic, hang or eat memory",
-		parts: []part{
-			{pkg: ".", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 4_000_000}},
-			{pkg: "store/boltstore", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 2_500_000}},
-			{pkg: "itest/hostile", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 3_500_000}},
-		},
-		seen: "{inputs} inputs, {panics} panics; {memory MiB_max} MiB in memory at most",
-	},
-	{
 		name: "faults", says: "A reader never sees half a message, whichever call of the store fails",
 		parts: []part{
 			{pkg: ".", test: "TestFaults", count: 1, until: map[string]float64{"scripts": 8}},
@@ -90,8 +54,44 @@ var promises = []promise{
 		seen:  "{messages} messages: {delivered} delivered, {parked} parked, {replayed} replayed, {lost} lost",
 	},
 	{
+		name: "disk", says: "A full disk refuses, keeps all that was accepted, and goes on when there is room",
+		parts: []part{
+			{pkg: "itest/disk", test: "TestFullDisk", count: 10, until: map[string]float64{"cycles": 70}},
+			{pkg: "itest/disk", test: "TestMaxSize", count: 10, until: map[string]float64{"cycles": 30}},
+		},
+		seen: "{cycles} cycles of a full disk or file, {accepted} accepted, {refused} refused, {lost} lost; {back ms_max} ms at most until a message was accepted again; {compacted} times a file with MaxSize had to be compacted",
+	},
+	{
 		name: "cost", says: "Accepting a message costs the same after a long history",
 		parts: []part{{pkg: "itest/hot", test: "TestCostOfAccepting", count: 10, until: map[string]float64{"history": 1_000_000}}},
 		seen:  "after {history} messages of one service to one citizen {ratio_max} times what it takes after 10,000; p99 {p99 us_max} us",
+	},
+	{
+		name: "damage", says: "Damage to the file or a backup is found, never served",
+		parts: []part{{pkg: "itest/damage", test: "TestDamage", count: 20, until: map[string]float64{"damages": 10_000}}},
+		seen: "{damages} damages, {found} of them found, {harmless} without effect, {rolledback} put the file back to before its last change; " +
+			"{wrong} wrong values, {deaths} dead processes",
+	},
+	{
+		name: "lock", says: "A second process on one file is refused within about a second",
+		parts: []part{{pkg: "itest/lock", test: "TestSecondProcess", count: 20, until: map[string]float64{"rounds": 200}}},
+		seen:  "{rounds} rounds, {messages} messages; refused after {refused ms_max} ms at most; {took over} times the first was killed while the second waited; {corrupt} corruptions",
+	},
+	{
+		name: "hostile", says: "Hostile bytes never make a decoder panic, hang or eat memory",
+		parts: []part{
+			{pkg: ".", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 4_000_000}},
+			{pkg: "store/boltstore", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 2_500_000}},
+			{pkg: "itest/hostile", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 3_500_000}},
+		},
+		seen: "{inputs} inputs, {panics} panics; {memory MiB_max} MiB in memory at most",
+	},
+	{
+		name: "backup", says: "A backup made under load is of one moment; killed or damaged it is none",
+		parts: []part{
+			{pkg: "itest/backup", test: "TestUnderLoad", count: 50, until: map[string]float64{"backups": 100}},
+			{pkg: "itest/backup", test: "TestKillDuringBackup", count: 50, until: map[string]float64{"kills": 100}},
+		},
+		seen: "{backups} backups with {messages} messages restored, {inconsistent} inconsistent, {refused} damaged ones refused; {kills} kill -9 during a backup, {unfinished} unfinished, {lost} lost",
 	},
 }
