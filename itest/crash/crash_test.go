@@ -63,8 +63,8 @@ type delivery struct {
 }
 
 // mostCopies is how many deliveries can be under way at a crash: those that the workers of both channels make, and those of which
-// the outcome is not committed yet.
-const mostCopies = 2*16 + 32
+// the outcome is not committed yet, which are more the slower the disk is.
+const mostCopies = 2*16 + 500
 
 // TestKill kills a child, at named points and at random moments: 20 times, or ITEST_COUNT times, at least 100 where ITEST_SECONDS
 // is set.
