@@ -12,8 +12,8 @@ type draft struct {
 	services services
 	size     int
 	puts     int
-	first    *store.Record // the first record that the current operation put
-	upset    bool          // what a delivery depends on was changed: consent, or a message deleted
+	first    store.Record // the first record that the current operation put; without a key: it put none
+	upset    bool         // what a delivery depends on was changed: consent, or a message deleted
 }
 
 type draftEntry struct {
@@ -120,8 +120,8 @@ func (d *draft) put(r store.Record) {
 	d.touch(e)
 	e.record, e.exists, e.work = r, true, nil
 	d.size += len(r.Key) + len(r.Value)
-	if d.first == nil {
-		d.first = &r
+	if d.first.Key == "" {
+		d.first = r
 	}
 }
 
@@ -132,8 +132,8 @@ func (d *draft) del(k store.Key) {
 	e.record, e.exists, e.work = store.Record{Key: k}, false, nil
 	d.size += len(k)
 	d.upset = d.upset || isMessage(k)
-	if d.first == nil {
-		d.first = &store.Record{Key: k}
+	if d.first.Key == "" {
+		d.first.Key = k
 	}
 }
 

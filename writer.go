@@ -446,8 +446,15 @@ func (w *writer) prepare(b *batch, i int) {
 	g.draft = d
 	d.ownerCodec = ownerCodec{codec: w.e.codec, owner: g.q.owner}
 	for _, o := range g.ops {
-		for _, k := range o.keys {
-			d.want(k, r)
+		if len(r.Keys) == 0 {
+			r.Keys = slices.Clip(o.keys)
+			for _, k := range o.keys {
+				d.at(k)
+			}
+		} else {
+			for _, k := range o.keys {
+				d.want(k, r)
+			}
 		}
 		if o.maybe {
 			d.want(o.own.Key, r)
@@ -497,14 +504,14 @@ func (w *writer) apply(g *group) error {
 			continue
 		}
 		o.maybe = false
-		g.draft.first, o.own = nil, store.Record{}
+		g.draft.first, o.own = store.Record{}, store.Record{}
 		o.answer = o.apply(g.draft)
-		switch first := g.draft.first; {
-		case first != nil && o.answer != nil:
+		switch put := g.draft.first.Key != ""; {
+		case put && o.answer != nil:
 			g.ops = append(kept, g.ops[i:]...)
 			return o.answer
-		case first != nil:
-			o.own = *first
+		case put:
+			o.own = g.draft.first
 			kept = append(kept, o)
 		case g.draft.changed(): // its answer comes from what is not durable yet
 			kept = append(kept, o)
