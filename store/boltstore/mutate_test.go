@@ -15,9 +15,9 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
-// TestHostileBytes changes what a file holds, gives it the checksum that it then has, and lets the store read it.
+// TestHostileBytes changes what a file holds, gives it the checksum that it then has, and lets the store read it. It runs alone, as
+// it looks at the memory of the process.
 func TestHostileBytes(t *testing.T) {
-	t.Parallel()
 	var frames, blocks, keys [][]byte
 	changes, _ := encode([]store.Change{
 		{Owner: "o", Put: []store.Record{{Key: "k", Value: []byte("v")}}, Delete: []store.Key{"d"}},
