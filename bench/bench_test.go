@@ -189,6 +189,27 @@ func TestALossIsSeen(t *testing.T) {
 	})
 }
 
+// A file with fewer messages than were acknowledged before a kill is no result.
+func TestOpeningSeesALoss(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	task := task{Dir: t.TempDir(), size: size{Citizens: 50, Messages: 100, Senders: 4}}
+	r, err := workload.Open(workload.Options{Dir: task.Dir, Citizens: task.Citizens})
+	require.NoError(t, err)
+	require.NoError(t, r.Preload(ctx))
+	sent, err := r.Send(ctx, workload.Load{Messages: task.Messages, Senders: task.Senders, Batch: 1})
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	var got opened
+	emit := func(v any) error { got = v.(opened); return nil }
+	task.Stored = []int{sent.Accepted}
+	require.NoError(t, reopen(ctx, task, emit))
+	require.Equal(t, sent.Accepted+1, got.Accepted) // and the one that shows that it accepts
+	task.Stored = []int{sent.Accepted + 2}
+	require.ErrorIs(t, reopen(ctx, task, emit), errLoss)
+	require.False(t, got.Verified)
+}
+
 // An interrupt leaves no server and no file.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
