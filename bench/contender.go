@@ -33,8 +33,8 @@ type result struct {
 	SendMax        int64   `json:"send_max_us,omitempty"`
 	Refused        int     `json:"refused"`
 	Outcomes       int     `json:"outcomes"`
-	CPUPer         float64 `json:"cpu_us_per_delivery,omitempty"`        // of this process and a server's; see usage
-	WrittenPer     float64 `json:"written_bytes_per_delivery,omitempty"` // likewise
+	CPUPer         float64 `json:"cpu_us_per_delivery,omitempty"`        // of this process and a server's
+	WrittenPer     float64 `json:"written_bytes_per_delivery,omitempty"` // to files; of a server, its log alone
 	FilePer        float64 `json:"file_bytes_per_message,omitempty"`
 	RSSBytes       int64   `json:"rss_bytes"`                  // the peak of this process, without a server's
 	SyncP50        int64   `json:"fdatasync_p50_us,omitempty"` // of 4 KiB overwritten, measured beside it
@@ -86,6 +86,16 @@ func deliver(ctx context.Context, c contender, s size) (res result, err error) {
 	if err := c.preload(ctx, s.Citizens); err != nil {
 		return res, err
 	}
+	logged := func() (int64, error) { return 0, nil }
+	if s, ok := c.(interface {
+		logged(context.Context) (int64, error)
+	}); ok {
+		logged = func() (int64, error) { return s.logged(ctx) }
+	}
+	logBefore, err := logged()
+	if err != nil {
+		return res, err
+	}
 	before := used()
 	start := time.Now()
 	if err := c.start(ctx); err != nil {
@@ -126,6 +136,13 @@ func deliver(ctx context.Context, c contender, s size) (res result, err error) {
 	}
 	took := time.Since(start)
 	res.use(before)
+	logAfter, err := logged()
+	if err != nil {
+		return res, err
+	}
+	if logAfter > 0 {
+		res.WrittenPer = float64(logAfter-logBefore) / float64(s.Messages)
+	}
 	slices.Sort(latencies)
 	res.DeliveriesPerS = float64(s.Messages) / took.Seconds()
 	res.AcceptedPerS = float64(sent.Accepted) / took.Seconds()

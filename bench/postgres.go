@@ -133,6 +133,12 @@ func (s *server) close() error {
 	return os.RemoveAll(s.dir)
 }
 
+// logged is how many bytes the server's write-ahead log has had.
+func (s *server) logged(ctx context.Context) (n int64, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT (pg_current_wal_lsn() - '0/0')::bigint").Scan(&n)
+	return n, err
+}
+
 // schema is what both contenders on PostgreSQL keep. The index on a message's citizen is the inbox; ids rise with time, so that
 // new rows come last in the other indices.
 const schema = `

@@ -214,6 +214,10 @@ func riverNoop(ctx context.Context, dir string, s size) (res result, err error) 
 	if _, err := r.pool.Exec(ctx, "VACUUM ANALYZE"); err != nil {
 		return res, err
 	}
+	logged, err := pg.logged(ctx)
+	if err != nil {
+		return res, err
+	}
 	before := used()
 	start := time.Now()
 	if err := r.client.Start(ctx); err != nil {
@@ -228,6 +232,11 @@ func riverNoop(ctx context.Context, dir string, s size) (res result, err error) 
 	res.DeliveriesPerS = float64(s.Messages) / time.Since(start).Seconds()
 	res.use(before)
 	res.AcceptedPerS = res.DeliveriesPerS
+	end, err := pg.logged(ctx)
+	if err != nil {
+		return res, err
+	}
+	res.WrittenPer = float64(end-logged) / float64(s.Messages)
 	var stored counts
 	err = r.pool.QueryRow(ctx, "SELECT count(*) FILTER (WHERE state = 'completed'), count(*) FILTER (WHERE state <> 'completed') FROM river_job").Scan(&stored.Outcomes, &stored.Left)
 	if err != nil {

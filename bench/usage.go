@@ -2,10 +2,10 @@ package main
 
 import "time"
 
-// usage is what processes have used: time of processors, in user and system mode, and bytes written to storage.
+// usage is what has been used.
 type usage struct {
-	cpu     time.Duration
-	written int64
+	cpu     time.Duration // of this process and those that it started, in user and system mode
+	written int64         // bytes that this process wrote, to files for the most part
 }
 
 // use sets what was used since before, per message.

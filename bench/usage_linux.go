@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// used is what this process and those that it started have used so far. What a process wrote that has ended is not counted.
+// used is what this process and those that it started have used so far.
 func used() (u usage) {
 	parents, stats := map[int]int{}, map[int]usage{}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -27,16 +27,15 @@ func used() (u usage) {
 		const tick = time.Second / 100 // what Linux counts in
 		parents[pid] = number(1)
 		stats[pid] = usage{
-			cpu:     time.Duration(number(11)+number(12)+number(13)+number(14)) * tick, // its own and that of children that have ended
-			written: written(filepath.Dir(name)),
+			cpu: time.Duration(number(11)+number(12)+number(13)+number(14)) * tick, // its own and that of children that have ended
 		}
 	}
 	self := os.Getpid()
+	u.written = written()
 	for pid, v := range stats {
 		for p := pid; p > 1; p = parents[p] {
 			if p == self {
 				u.cpu += v.cpu
-				u.written += v.written
 				break
 			}
 		}
@@ -44,14 +43,15 @@ func used() (u usage) {
 	return u
 }
 
-// written is how many bytes the process caused to be written to storage.
-func written(proc string) int64 {
-	b, err := os.ReadFile(filepath.Join(proc, "io"))
+// written is how many bytes this process has handed to writing calls. The kernel's own count of bytes for the disk (write_bytes) is
+// of no use: since pages are grouped, it counts up to a megabyte for 4 KiB that are overwritten.
+func written() int64 {
+	b, err := os.ReadFile("/proc/self/io")
 	if err != nil {
 		return 0
 	}
 	for line := range bytes.Lines(b) {
-		if v, ok := bytes.CutPrefix(line, []byte("write_bytes: ")); ok {
+		if v, ok := bytes.CutPrefix(line, []byte("wchar: ")); ok {
 			n, _ := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
 			return n
 		}
