@@ -69,7 +69,7 @@ func (e *Engine) see(ctx context.Context, v *views, whole func(i int)) error {
 	v.asked = v.asked[:0]
 	stale := v.at[:0]
 	for j, i := range v.at[:owners] {
-		if k := v.known[i]; k != nil && k.rev != snaps[j].Rev && planted != "stale-consent" {
+		if k := v.known[i]; k != nil && k.rev != snaps[j].Rev {
 			v.known[i] = nil
 			whole(i)
 			v.asked, stale = append(v.asked, v.reads[i]), append(stale, i)

@@ -35,6 +35,12 @@ var promises = []promise{
 		seen: "{rounds} rounds, {operations} operations, {attempts} attempts, {refusals} refusals, {stops} stops of an engine; {violations} violations",
 	},
 	{
+		name: "simulation", says: "All of it holds together in made-up worlds, whatever fails in whichever order",
+		parts: []part{{pkg: "itest/simulation", test: "TestSeeds", count: 250, until: map[string]float64{"seeds": 10_000}}},
+		seen: "{seeds} seeds, {hours} hours: {steps} steps, {faults} faults, {crashes} crashes; {accepted} accepted, {deliveries} deliveries, {copies} copies, " +
+			"{changes} choices; {violations} violations",
+	},
+	{
 		name: "faults", says: "A reader never sees half a message, whichever call of the store fails",
 		parts: []part{
 			{pkg: ".", test: "TestFaults", count: 1, until: map[string]float64{"scripts": 8}},
