@@ -12,6 +12,7 @@
 //	                still for 40 seconds
 //	ITEST_COUNT     how many rounds, or cycles, or inputs, a test does: so exactly, whatever the time
 //	ITEST_SEED      the seed of the random choices, as a test that failed has logged it
+//	ITEST_FIRST     the first of the seeds that are tried
 //
 // The command full runs them in chunks until each promise of docs/guarantees.md has been shown in full:
 //

@@ -4,6 +4,7 @@
 package form
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -71,15 +72,15 @@ func Number(t testing.TB, name string, otherwise int) int {
 	return n
 }
 
-// Seed is where a test's random choices come from: ITEST_SEED, or a new one. It is logged. What goroutines do at the same
-// moment is not repeated by it, what each of them tries is.
+// Seed is where a test's random choices come from: ITEST_SEED, or ITEST_FIRST, which tests that have many seeds begin with, or a
+// new one. It is logged. What goroutines do at the same moment is not repeated by it, what each of them tries is.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
 	seed := rand.Uint64()
-	if text := os.Getenv("ITEST_SEED"); text != "" {
+	if text := cmp.Or(os.Getenv("ITEST_SEED"), os.Getenv("ITEST_FIRST")); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("ITEST_SEED: %v", err)
+			t.Fatalf("ITEST_SEED or ITEST_FIRST: %v", err)
 		}
 	}
 	t.Logf("ITEST_SEED=%d", seed)

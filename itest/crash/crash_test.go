@@ -106,7 +106,7 @@ func TestKill(t *testing.T) {
 		life, took.Round(time.Millisecond), len(l.accepted)-l.unsure, l.unsure, l.kept, len(l.begun), l.copies)
 	form.Figures(t, map[string]float64{
 		"cycles": float64(life), "at points": float64(life) - l.deaths[""], "points_max": float64(len(l.deaths) - 1),
-		"accepted": float64(len(l.accepted) - l.unsure), "unanswered": float64(l.unsure), "lost": 0, "unknown": 0, "doubled": 0,
+		"accepted": float64(len(l.accepted) - l.unsure), "unanswered": float64(l.unsure),
 		"deliveries": float64(len(l.begun)), "copies": float64(l.copies), "keys of 32": float64(life),
 	})
 	t.Logf("deaths: %v", l.deaths)

@@ -67,11 +67,11 @@ func (t *tests) chunk(ctx context.Context, p *promise, part *part, done *state, 
 		return err
 	}
 	mine := done.Parts[i]
-	// Each chunk has its own seed, and one that failed the same again.
-	env := append([]string{fmt.Sprintf("ITEST_SEED=%d", done.Seed+uint64(mine.Chunks)), fmt.Sprintf("ITEST_COUNT=%d", part.count)}, part.env...)
+	// Each chunk has its own seeds, and one that failed the same again.
+	env := []string{fmt.Sprintf("ITEST_FIRST=%d", done.Seed+uint64(mine.Chunks*part.count)), fmt.Sprintf("ITEST_COUNT=%d", part.count)}
 	cmd := exec.CommandContext(ctx, b, "-test.run=^"+part.test+"$", "-test.v", "-test.timeout=30m")
 	cmd.Dir = filepath.Join(t.root, part.pkg)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "ITEST_SEED=", "ITEST_SECONDS="), env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()

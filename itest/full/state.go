@@ -28,7 +28,7 @@ type state struct {
 	Seed     uint64 // of the first chunk
 	Date     string // of the last chunk
 	Machine  string
-	Failures int // chunks that failed
+	Failures int // chunks that failed: each ends with the first violation of the promise that it sees
 	Parts    []*progress
 }
 
@@ -134,7 +134,7 @@ func (g *progress) progress(p *part) string {
 
 // table prints what was seen of each promise, as docs/guarantees.md has it.
 func (s *states) table(w io.Writer) {
-	fmt.Fprintln(w, "\n| promise | what was seen | failed | time | date | machine | commit |\n|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "\n| promise | what was seen | violations | time | date | machine | commit |\n|---|---|---|---|---|---|---|")
 	for i := range promises {
 		p := &promises[i]
 		done := s.by[p.name]

@@ -67,7 +67,7 @@ func None(t *testing.T, binary string, tests ...string) {
 func run(t *testing.T, binary string, bug Bug) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=^"+bug.Test+"$", "-test.short", "-test.v", "-test.timeout=3m")
-	cmd.Env = append(os.Environ(), "ITEST_SEED=", "ITEST_SECONDS=", "ITEST_COUNT="+bug.Count, bug.Env)
+	cmd.Env = append(os.Environ(), "ITEST_SEED=", "ITEST_FIRST=", "ITEST_SECONDS=", "ITEST_COUNT="+bug.Count, bug.Env)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
