@@ -282,10 +282,13 @@ func TestFileDoesNotGrowForEver(t *testing.T) {
 		o := i % 40
 		commit(t, s, store.Change{Owner: store.Owner(fmt.Sprint(o)), Rev: uint64(i / 40), Put: []store.Record{
 			{Key: "k", Value: []byte(text)}, {Key: store.Key(fmt.Sprint("once ", i)), Value: []byte("v")}}})
+		if i%100 == 0 { // the keeper comes to its work, however busy the machine is
+			require.NoError(t, s.Rest())
+		}
 	}
 	info, err := os.Stat(path)
 	require.NoError(t, err)
-	require.Less(t, info.Size(), int64(5<<20))
+	require.Less(t, info.Size(), int64(4<<20))
 }
 
 // Nor what is replaced within the table, which then has no need to be written to the file: the log has.
@@ -296,10 +299,13 @@ func TestLogDoesNotGrowForEver(t *testing.T) {
 	text := strings.Repeat("v", 5000)
 	for i := range 4000 { // 20 MB, of which 5 kB are in use
 		commit(t, s, store.Change{Owner: "o", Rev: uint64(i), Put: put("k", text)})
+		if i%100 == 0 {
+			require.NoError(t, s.Rest())
+		}
 	}
 	info, err := os.Stat(path)
 	require.NoError(t, err)
-	require.Less(t, info.Size(), int64(6<<20))
+	require.Less(t, info.Size(), int64(5<<20))
 }
 
 func TestErasure(t *testing.T) {
