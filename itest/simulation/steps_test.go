@@ -480,11 +480,13 @@ func (w *world) putKey(ctx context.Context, l *life, s step, r *rand.Rand) {
 	k := w.keys[s.service]
 	k.under++
 	k.calls++
+	begun := k.calls
 	w.mu.Unlock()
 	err := l.engine.PutKey(ctx, serviceID(s.service), appio.KeySlot(slot), key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k.under--
+	only := k.under == 0 && k.calls == begun
 	k.calls++
 	var left *appio.InFlightError
 	switch {
@@ -496,7 +498,7 @@ func (w *world) putKey(ctx context.Context, l *life, s step, r *rand.Rand) {
 		}
 		k.current[slot], k.unsure[slot] = key, false
 	}
-	if k.under > 0 { // which of them was the last cannot be told
+	if !only { // which of them was the last cannot be told
 		k.unsure = [2]bool{true, true}
 	}
 }
