@@ -99,9 +99,4 @@ var promises = []promise{
 		},
 		seen: "{backups} backups with {messages} messages restored, {refused} damaged ones refused; {kills} kill -9 during a backup, {unfinished} unfinished",
 	},
-	{
-		name: "simulation", says: "All of this holds together in a simulated world of faults, clocks and crashes",
-		parts: []part{{pkg: "itest/simulation", test: "TestSeeds", count: 500, until: map[string]float64{"seeds": 10_000}}},
-		seen:  "{seeds} seeds with {hours} simulated hours: {accepted} accepted, {deliveries} deliveries, {faults} faults, {crashes} crashes",
-	},
 }
