@@ -191,11 +191,11 @@ func (d *dispatcher) advance(lanes map[store.Lane][]store.Record, moved map[stor
 	return more
 }
 
-// recover claims what an earlier life of an exclusive store's engine had under leases: nobody else can hold them.
+// recover claims what an earlier life of an exclusive store's engine had under leases: nobody else can hold them, also not those
+// that were given while the clock was ahead.
 func (d *dispatcher) recover(ctx context.Context) error {
-	horizon := d.e.now().Add(d.e.opts.Lease + d.e.opts.MaxSkew)
 	for lane := range store.Lane(deliveryLanes) {
-		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: horizon, Limit: 256}
+		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
 		for {
 			recs, err := d.e.store.Due(ctx, q)
 			if err != nil {

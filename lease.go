@@ -148,6 +148,12 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			if err != nil {
 				return nil, err
 			}
+			if p, err := v.readProfile(); err != nil {
+				return nil, err
+			} else if p == nil { // erased meanwhile: nothing is allowed any more
+				e.addForeign(f, r, &w, func(*workEntry) bool { return true })
+				continue
+			}
 			svc, err := v.service(w.Service)
 			if err != nil {
 				return nil, err
@@ -192,9 +198,6 @@ func (d *draft) consentAround(id, changed ServiceID, before, after *consentState
 		if r == nil || p == nil {
 			return cs, nil
 		}
-		if d.personal == nil { // erased meanwhile, and that waits for everything
-			return cs, nil
-		}
 		pref := &preferenceRecord{}
 		if err := d.open(r, pref); err != nil {
 			return nil, err
@@ -203,9 +206,6 @@ func (d *draft) consentAround(id, changed ServiceID, before, after *consentState
 			cs.preference = pref
 		}
 		return cs, nil
-	}
-	if _, err := d.readProfile(); err != nil {
-		return nil, nil, err
 	}
 	if old, err = state(before.profile); err != nil {
 		return nil, nil, err

@@ -552,6 +552,9 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 		pause(ctx, jitter(try, 2*time.Millisecond, 500*time.Millisecond))
 	}
 	end(Outcome{Err: err})
+	if errors.Is(err, store.ErrFull) && !unknown && len(changes) > 1 {
+		return w.commitLess(ctx, groups, changes)
+	}
 	w.e.saw(err)
 	if err != nil {
 		if unknown { // some earlier attempt, or this one, may have been applied
@@ -581,6 +584,23 @@ func (w *writer) commit(ctx context.Context, groups []*group, changes []store.Ch
 		}
 	}
 	return !unknown
+}
+
+// commitLess commits in two parts what a full store has not taken at once: there may be room for less, and what only deletes goes first.
+func (w *writer) commitLess(ctx context.Context, groups []*group, changes []store.Change) bool {
+	deletes := 0
+	for i := range changes {
+		if len(changes[i].Put) == 0 {
+			groups[deletes], groups[i] = groups[i], groups[deletes]
+			changes[deletes], changes[i] = changes[i], changes[deletes]
+			deletes++
+		}
+	}
+	if deletes == 0 || deletes == len(changes) {
+		deletes = len(changes) / 2
+	}
+	first := w.commit(ctx, groups[:deletes], changes[:deletes])
+	return w.commit(ctx, groups[deletes:], changes[deletes:]) && first
 }
 
 // retry puts a group back after a conflict, to be tried after a random pause that grows.

@@ -131,10 +131,11 @@ func TestSeeds(t *testing.T) {
 }
 
 // TestSeedsThatFailed plays the seeds that found bugs of the engine: 11449, that an operation whose change had landed unseen brought
-// back what was known before a revocation in the same change.
+// back what was known before a revocation in the same change; 10521, that a revocation on another engine did not name what was under
+// way when the person was erased meanwhile.
 func TestSeedsThatFailed(t *testing.T) {
 	oneByOne(t)
-	for _, seed := range []uint64{11449} {
+	for _, seed := range []uint64{10521, 11449} {
 		report(t, seed, run(t, newPlan(seed), false))
 	}
 }
