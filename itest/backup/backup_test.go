@@ -73,6 +73,7 @@ type load struct {
 	sent  [senders][]entry
 	ends  sync.WaitGroup
 	stop  atomic.Bool
+	pause atomic.Int64                            // of a sender between two messages, in nanoseconds
 	said  func(sender, n int, id appio.MessageID) // nil: nobody listens
 	fails chan error
 }
@@ -126,6 +127,7 @@ func begin(dir string, said func(int, int, appio.MessageID)) (*load, error) {
 	for i := range senders {
 		l.ends.Go(func() {
 			for n := 0; !l.stop.Load(); n++ {
+				time.Sleep(time.Duration(l.pause.Load()))
 				e := entry{begin: l.clock.Add(1)}
 				res, err := l.Sender(service).Send(ctx, message(i, n))
 				if err != nil {
@@ -280,10 +282,12 @@ func TestUnderLoad(t *testing.T) {
 		} else {
 			bare := struct{ store.Store }{l.Store} // it hides the store's own Backup
 			err := store.Backup(t.Context(), bare, &b)
-			for errors.Is(err, store.ErrConflict) { // a citizen to whom somebody wrote all the time
+			for pause := time.Millisecond; errors.Is(err, store.ErrConflict); pause *= 2 { // a citizen was written to faster than read
+				l.pause.Store(int64(pause))
 				b.Reset()
 				err = store.Backup(t.Context(), bare, &b)
 			}
+			l.pause.Store(0)
 			require.NoError(t, err)
 			restored = memstore.New()
 			require.NoError(t, store.Restore(t.Context(), bytes.NewReader(b.Bytes()), restored))

@@ -26,8 +26,8 @@ func (c channel) Deliver(ctx context.Context, d appio.Delivery) error {
 // deliver is one call of the provider.
 func (c channel) deliver(ctx context.Context, ds []appio.Delivery) error {
 	l, w := c.l, c.l.w
-	w.calls.Add(1)
-	defer w.calls.Done()
+	w.calls.begin()
+	defer w.calls.end()
 	calls := make([]*attempt, 0, len(ds))
 	for i := range ds {
 		a := w.attempted(l, &ds[i])

@@ -25,9 +25,9 @@ type world struct {
 	began  time.Time
 	origin time.Time // the true time when the world began
 	called map[store.Owner]string
-	late   sync.WaitGroup // what the world itself is still to do
+	late   tasks          // what the world itself is still to do
 	busy   sync.WaitGroup // steps under way
-	calls  sync.WaitGroup // of channels
+	calls  tasks          // of channels
 
 	mu     sync.Mutex
 	healed bool // nothing goes wrong any more
