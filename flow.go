@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,10 +114,21 @@ func (d *draft) touches(id MessageID) bool {
 // learn takes over what a draft has read and written of a message, once that is committed. Where the same change has done something
 // else that deliveries depend on, or it was committed earlier than that, nothing is known any more.
 func (f *flow) learn(by *draft, k *knowledge) {
-	if by == nil || by.upset {
+	if by == nil || by.upset || k != nil && !by.left(f.id, k) {
 		k = nil
 	}
 	f.known.Store(k)
+}
+
+// left reports whether a draft has left a message's open work as k says: what was merged after the operation that k is of may have
+// changed it once more.
+func (d *draft) left(id MessageID, k *knowledge) bool {
+	var work *workRecord
+	if e := d.find(leasedKey(id)); e != nil {
+		work = e.work
+	}
+	r := d.get(outcomeKey(id))
+	return work == k.work && (r == nil) == (k.outcome == nil) && (r == nil || bytes.Equal(r.Value, k.outcome.Value))
 }
 
 // learnConsent adds what was read at a revision to what is known of the same.

@@ -70,6 +70,33 @@ func TestFlowLearns(t *testing.T) {
 	require.Nil(t, f.known.Load(), "an earlier attempt was committed, and what came after it is not known")
 }
 
+// Operations are merged: what one of them left of a message is known only if none after it changed that.
+func TestFlowLearnsOfMergedOperations(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		next  func(d *draft)
+		known bool
+	}{
+		"nothing":           {func(d *draft) {}, true},
+		"another message":   {func(d *draft) { d.put(store.Record{Key: leasedKey("B")}) }, true},
+		"its work":          {func(d *draft) { d.put(store.Record{Key: leasedKey("A")}); d.find(leasedKey("A")).work = &workRecord{} }, false},
+		"its work, ended":   {func(d *draft) { d.del(leasedKey("A")) }, false},
+		"its outcome":       {func(d *draft) { d.put(store.Record{Key: outcomeKey("A"), Value: []byte("two")}) }, false},
+		"its outcome, gone": {func(d *draft) { d.del(outcomeKey("A")) }, false},
+	} {
+		d := &draft{rev: 7, ownerCodec: ownerCodec{owner: "c/x"}}
+		d.put(store.Record{Key: leasedKey("A")})
+		d.find(leasedKey("A")).work = &workRecord{}
+		d.put(store.Record{Key: outcomeKey("A"), Value: []byte("one")})
+		f := &flow{owner: "c/x", id: "A"}
+		k := d.knowledge("A", nil)
+		require.NotNil(t, k, name)
+		c.next(d)
+		f.learn(d, k)
+		require.Equal(t, c.known, f.known.Load() != nil, name)
+	}
+}
+
 func TestFlowsOfAnOwner(t *testing.T) {
 	t.Parallel()
 	fs := &flows{}
