@@ -27,7 +27,7 @@ type attempt struct {
 func (d *dispatcher) deliver(q *channelQueue, batch []*item) {
 	as := d.prepare(q, batch)
 	if q.batched() {
-		d.call(q, as, nil)
+		d.call(q, as)
 		return
 	}
 	s := &slice{q: q, left: as}
@@ -37,7 +37,7 @@ func (d *dispatcher) deliver(q *channelQueue, batch []*item) {
 	}
 	defer s.giveBack() // also where a channel ended the goroutine
 	for a := s.next(); a != nil; a = s.next() {
-		d.call(q, a, s)
+		d.call(q, a)
 	}
 }
 
@@ -219,12 +219,12 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 
 // call brings attempts to the channel: one, or, of a BatchChannel, some. If the channel does not return in time they are recorded as
 // failed all the same; the worker and the gates stay with it until it does, so that a hung channel keeps no more than its workers busy.
-func (d *dispatcher) call(q *channelQueue, as []*attempt, s *slice) {
+func (d *dispatcher) call(q *channelQueue, as []*attempt) {
 	if len(as) == 0 {
 		return
 	}
 	e := d.e
-	c := &call{d: d, q: q, slice: s}
+	c := &call{d: d, q: q}
 	timeout := c.timeout(as)
 	// The group lets a revocation from inside the call know its own call.
 	ctx, cancel := context.WithTimeout(&callContext{d.ctx, &c.group}, timeout)
@@ -258,7 +258,6 @@ func (d *dispatcher) call(q *channelQueue, as []*attempt, s *slice) {
 type call struct {
 	d       *dispatcher
 	q       *channelQueue
-	slice   *slice // what its worker has prepared beyond it; nil: nothing
 	as      []*attempt
 	group   passGroup
 	revoked atomic.Bool // a revocation has cancelled it

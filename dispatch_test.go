@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -149,6 +150,56 @@ func TestRun(t *testing.T) {
 		w.advance(2 * time.Minute)
 		require.Equal(t, 1, w.flush(), "it is tried again by who comes next")
 		require.Equal(t, 1, w.email.deliveries()[0].Attempt, "it was not the channel's fault")
+	})
+
+	inBubble(t, "leaves what is stored after it has returned to who comes next", func(t *testing.T) {
+		h := newHookedStore()
+		w := newTownOn(t, alone.Store{Store: h}, func(o *appio.Options) { o.Drain = time.Second })
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		synctest.Wait()
+		release := h.holdNext()
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Send(context.Background(), messageTo(giuseppe)) // Run has room for it
+			done <- err
+		}()
+		synctest.Wait()
+		end()
+		release()
+		require.NoError(t, <-done)
+		time.Sleep(time.Second)
+		require.Empty(t, append(w.email.deliveries(), w.push.deliveries()...))
+
+		defer w.run()()
+		time.Sleep(time.Second)
+		require.Len(t, append(w.email.deliveries(), w.push.deliveries()...), 2)
+	})
+
+	inBubble(t, "does not wait for what is stored while it ends", func(t *testing.T) {
+		h := newHookedStore()
+		w := newTownOn(t, h, func(o *appio.Options) { o.Channels[0].Rate = 0.01 })
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		synctest.Wait()
+		w.send(s, messageTo(giuseppe)) // as much as the rate allows for a while
+		synctest.Wait()
+		require.Len(t, w.email.deliveries(), 1)
+		release := h.holdNext()
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Send(context.Background(), messageTo(giuseppe))
+			done <- err
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Second, release)
+		start := time.Now()
+		end()
+		require.NoError(t, <-done)
+		require.Less(t, time.Since(start), 2*time.Second)
+		require.Len(t, w.email.deliveries(), 1)
 	})
 
 	inBubble(t, "gives what it did not begin to who comes next, at once", func(t *testing.T) {

@@ -70,25 +70,34 @@ func (r *reservation) release() {
 	r.d.checkIdle()
 }
 
-// hand turns the reservation into items.
+// hand turns the reservation into items. What is handed over once nothing more is taken is given back.
 func (r *reservation) hand(items []*item) {
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
+	d := r.d
+	d.mu.Lock()
+	stopping := d.stopping
 	for _, q := range r.queues {
 		q.reserved--
 	}
 	r.queues = nil
 	for _, it := range items {
-		q := r.d.queues[it.entry.Channel]
-		r.d.e.held.add(it.lease.Number, 1)
-		q.items = append(q.items, it)
+		q := d.queues[it.entry.Channel]
+		d.e.held.add(it.lease.Number, 1)
 		q.pending++
-		r.d.pending++
+		d.pending++
+		if !stopping {
+			q.items = append(q.items, it)
+		}
 	}
 	for _, it := range items {
-		r.d.queues[it.entry.Channel].spawn()
+		d.queues[it.entry.Channel].spawn()
 	}
-	r.d.checkIdle()
+	d.checkIdle()
+	d.mu.Unlock()
+	if stopping { // nobody looks at the queue any more
+		for _, it := range items {
+			d.record(d.queues[it.entry.Channel], it, result{kind: resultBack})
+		}
+	}
 }
 
 // reserve makes room with Run for the entries, as many as it has room for; nil: none, or nobody runs.
