@@ -380,7 +380,9 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 		}
 		switch {
 		case a.settled && r.kind == resultDelivered: // given up before
-			e.writer.start(e.outcomeOp(a.it, r), nil)
+			o := e.outcomeOp(a.it, r)
+			o.flow = nil // it may have ended
+			e.writer.start(o, nil)
 		case !a.settled:
 			a.settled = true
 			d.record(q, a.it, r)

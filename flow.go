@@ -26,8 +26,8 @@ type flow struct {
 // knowledge never changes once it is in a flow.
 type knowledge struct {
 	rev     uint64
-	consent *consentState  // for the message's service; nil: not known
-	message *messageRecord // nil: not known
+	consent *consentState // for the message's service; nil: not known, nor the message
+	message *messageRecord
 	work    *workRecord
 	record  store.Record  // of work, under a lease
 	outcome *store.Record // what is known of earlier deliveries; nil: nothing
@@ -131,6 +131,16 @@ func (d *draft) left(id MessageID, k *knowledge) bool {
 	return work == k.work && (r == nil) == (k.outcome == nil) && (r == nil || bytes.Equal(r.Value, k.outcome.Value))
 }
 
+// take adds consent and content. A long text is not kept, so that what waits for a channel takes little memory; it is read again.
+func (k *knowledge) take(cs *consentState, m *messageRecord) {
+	if len(m.Markdown) <= longText {
+		k.consent, k.message = cs, m
+	}
+}
+
+// longText is in bytes; most messages are shorter.
+const longText = 2 << 10
+
 // learnConsent adds what was read at a revision to what is known of the same.
 func (f *flow) learnConsent(rev uint64, cs *consentState, m *messageRecord) {
 	k := f.known.Load()
@@ -138,7 +148,7 @@ func (f *flow) learnConsent(rev uint64, cs *consentState, m *messageRecord) {
 		return
 	}
 	more := *k
-	more.consent, more.message = cs, m
+	more.take(cs, m)
 	f.known.CompareAndSwap(k, &more)
 }
 

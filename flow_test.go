@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,6 +64,9 @@ func TestFlowLearns(t *testing.T) {
 	require.Same(t, k, f.known.Load(), "what was read at another revision")
 	f.learnConsent(7, &consentState{}, &messageRecord{})
 	require.NotNil(t, f.known.Load().consent)
+	f.learn(&draft{}, &knowledge{rev: 7})
+	f.learnConsent(7, &consentState{}, &messageRecord{Markdown: strings.Repeat("x", longText+1)})
+	require.Nil(t, f.known.Load().consent, "a long text is read again")
 	f.learn(&draft{upset: true}, k)
 	require.Nil(t, f.known.Load(), "the same change took consent away")
 	f.learn(&draft{}, k)

@@ -320,7 +320,7 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	}
 	tx.find(record.Key).work = w
 	a.known = tx.knowledge(a.id, nil)
-	a.known.consent, a.known.message = cs, m
+	a.known.take(cs, m)
 	return nil
 }
 
