@@ -11,7 +11,7 @@ var copyChecks = []check{
 		value := []byte("value")
 		c := []store.Change{{Owner: "o", Put: []store.Record{{Key: "k", Value: value, Lane: 1, Due: at(1)}, put("l", "other")}}}
 		commit(t, s, c...)
-		copy(value, "XXXXX")
+		copy(value, "VALUE")
 		c[0].Put[0].Key, c[0].Put[0].Lane, c[0].Put[0].Due = "x", 2, at(2)
 		c[0].Put[1] = put("y", "y")
 		want := []store.Record{{Key: "k", Value: []byte("value"), Lane: 1, Due: at(1)}, put("l", "other")}
