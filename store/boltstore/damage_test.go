@@ -57,7 +57,7 @@ func damageMany(t *testing.T, from int) {
 	for i := range 250 {
 		d.write(t)
 		if i%10 == 9 || i > 240 {
-			b, err := os.ReadFile(path)
+			b, err := s.Image(path)
 			require.NoError(t, err)
 			earlier = append(earlier, b)
 		}

@@ -80,7 +80,7 @@ func TestLeaps(t *testing.T) {
 		}
 		s.requireNoOrphans(t)
 		if i%3 == 0 { // as it is found after a crash
-			image, err := os.ReadFile(path)
+			image, err := s.Image(path)
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
 			require.NoError(t, os.WriteFile(path, image, 0o600))
@@ -114,7 +114,7 @@ func TestRootPageThatWasNotWritten(t *testing.T) {
 	var images [][]byte
 	for i := range 12 {
 		s.put(t, "o", uint64(i), "k", fmt.Sprint(i))
-		image, err := os.ReadFile(path)
+		image, err := s.Image(path)
 		require.NoError(t, err)
 		images = append(images, image)
 	}
