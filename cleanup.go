@@ -293,7 +293,7 @@ func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []store.Key) *op {
 					i--
 				}
 				if changed {
-					if err := tx.putWork(messageIDOf(k), &w, k); err != nil {
+					if err := tx.putWork(keysOfWork(messageIDOf(k)), &w, k); err != nil {
 						return err
 					}
 				}

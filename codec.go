@@ -192,7 +192,7 @@ func (c *ownerCodec) sealWith(s *sealer, r store.Record, v any) (store.Record, e
 		return r, err
 	}
 	r.Owner, r.Due = c.owner, micro(r.Due)
-	r.Value = s.seal(c.owner, &r, e.buf.Bytes())
+	r.Value = s.seal(c.owner, &r, e.b)
 	e.release()
 	return r, nil
 }
@@ -243,11 +243,15 @@ func (c *ownerCodec) payload(r *store.Record) ([]byte, error) {
 	return s.open(c.owner, r)
 }
 
-// encode is msgpack with compact integers, in e.buf until e is released.
+// encode is msgpack with compact integers, in e.b until e is released.
 func encode(v any) (e *encoder, err error) {
 	e = encoders.Get().(*encoder)
-	e.buf.Reset()
-	e.enc.Reset(&e.buf)
+	if p, ok := v.(packer); ok {
+		e.b = p.pack(e.b[:0])
+		return e, nil
+	}
+	e.b = e.b[:0]
+	e.enc.Reset(e)
 	e.enc.UseCompactInts(true)
 	e.enc.SetSortMapKeys(true)
 	if err := e.enc.Encode(v); err != nil {
@@ -257,14 +261,25 @@ func encode(v any) (e *encoder, err error) {
 }
 
 func (e *encoder) release() {
-	if e.buf.Cap() <= 64<<10 {
+	if cap(e.b) <= 64<<10 {
 		encoders.Put(e)
 	}
 }
 
+// An encoder is also what enc writes to.
 type encoder struct {
-	buf bytes.Buffer
+	b   []byte
 	enc *msgpack.Encoder
+}
+
+func (e *encoder) Write(p []byte) (int, error) {
+	e.b = append(e.b, p...)
+	return len(p), nil
+}
+
+func (e *encoder) WriteByte(c byte) error {
+	e.b = append(e.b, c)
+	return nil
 }
 
 var encoders = sync.Pool{New: func() any { return &encoder{enc: msgpack.NewEncoder(nil)} }}
@@ -274,15 +289,24 @@ func decode(payload []byte, v any) error {
 	if err := guard(payload); err != nil {
 		return err
 	}
+	if p, ok := v.(unpacker); ok {
+		u := unpacking{rest: string(payload)}
+		if p.unpack(&u); u.bad || u.rest != "" {
+			return errFields
+		}
+		return nil
+	}
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
 	d.r.Reset(payload)
 	d.dec.Reset(&d.r)
 	if err := d.dec.Decode(v); err != nil {
-		return fmt.Errorf("%w: a record's fields are of other types", store.ErrCorrupt)
+		return errFields
 	}
 	return nil
 }
+
+var errFields = fmt.Errorf("%w: a record's fields are of other types", store.ErrCorrupt)
 
 type decoder struct {
 	r   bytes.Reader
@@ -387,7 +411,7 @@ func (c *codec) bodyHash(m *Message) ([]byte, error) {
 		return nil, err
 	}
 	defer e.release()
-	sum := c.body.sum(e.buf.String())
+	sum := c.body.sum(string(e.b))
 	return sum[:16], nil
 }
 

@@ -133,23 +133,23 @@ func (d *draft) readConsent(id ServiceID) (*consentState, error) {
 	if d.personal != nil {
 		cs.life = d.personal.id
 	}
-	a := &activationRecord{}
-	found, err := d.read(d.activationKey(id), a)
-	if err != nil {
-		return nil, err
-	}
-	if found {
-		cs.activation = a
+	if r := d.get(d.activationKey(id)); r != nil {
+		cs.activation = &activationRecord{}
+		if err := d.open(r, cs.activation); err != nil {
+			return nil, err
+		}
 	}
 	if cs.profile == nil {
 		return cs, nil
 	}
-	p := &preferenceRecord{}
-	if found, err = d.read(d.preferenceKey(id), p); err != nil {
-		return nil, err
-	}
-	if found && p.SettingsVersion == cs.profile.SettingsVersion {
-		cs.preference = p
+	if r := d.get(d.preferenceKey(id)); r != nil {
+		p := &preferenceRecord{}
+		if err := d.open(r, p); err != nil {
+			return nil, err
+		}
+		if p.SettingsVersion == cs.profile.SettingsVersion {
+			cs.preference = p
+		}
 	}
 	return cs, nil
 }

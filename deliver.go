@@ -380,9 +380,9 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 		}
 		switch {
 		case a.settled && r.kind == resultDelivered: // given up before
-			o := e.outcomeOp(a.it, r)
+			o := newOutcome(e, a.it, r)
 			o.flow = nil // it may have ended
-			e.writer.start(o, nil)
+			e.writer.start(&o.op, nil)
 		case !a.settled:
 			a.settled = true
 			d.record(q, a.it, r)
@@ -412,24 +412,22 @@ func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
 // was made look as if it was not: it is tried again for as long as the lease stands.
 func (d *dispatcher) record(q *channelQueue, it *item, r result) {
 	_ = failpoint.Hit("dispatch/record")
-	try := 0
-	var commit func()
-	commit = func() {
-		d.e.writer.start(d.e.outcomeOp(it, r), func(err error) {
-			if err != nil && !fatal(err) && !errors.Is(err, store.ErrCorrupt) && d.e.mono() < it.started+d.e.opts.Lease {
-				try++
-				time.AfterFunc(jitter(try, 5*time.Millisecond, time.Second), commit)
-				return
-			}
-			if err != nil {
-				d.storeFailed(err)
-				d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
-			}
-			d.e.counts.attempt(r.kind)
-			d.recorded(q, it, r)
-		})
-	}
-	commit()
+	d.try(q, it, r, 1)
+}
+
+func (d *dispatcher) try(q *channelQueue, it *item, r result, n int) {
+	d.e.writer.start(&newOutcome(d.e, it, r).op, func(err error) {
+		if err != nil && !fatal(err) && !errors.Is(err, store.ErrCorrupt) && d.e.mono() < it.started+d.e.opts.Lease {
+			time.AfterFunc(jitter(n, 5*time.Millisecond, time.Second), func() { d.try(q, it, r, n+1) })
+			return
+		}
+		if err != nil {
+			d.storeFailed(err)
+			d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
+		}
+		d.e.counts.attempt(r.kind)
+		d.recorded(q, it, r)
+	})
 }
 
 func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {

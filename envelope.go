@@ -51,17 +51,23 @@ func (s *sealer) seal(owner store.Owner, r *store.Record, payload []byte) []byte
 	out := make([]byte, headerSize, size)
 	out[0], out[1] = envelopeFormat, s.flags
 	binary.BigEndian.PutUint32(out[2:], s.id)
-	var stack [192]byte
-	aad := appendAAD(stack[:0], out[:headerSize], owner, r)
+	w := sealings.Get().(*sealing)
+	defer sealings.Put(w)
+	w.aad = appendAAD(w.aad[:0], out[:headerSize], owner, r)
 	if s.aead == nil {
 		out = append(out, payload...)
-		return append(out, checksum(aad, payload)...)
+		return append(out, checksum(w.aad, payload)...)
 	}
 	out = out[:headerSize+nonceSize]
 	nonce := out[headerSize:]
 	rand.Read(nonce)
-	return s.aead.Seal(out, nonce, payload, aad)
+	return s.aead.Seal(out, nonce, payload, w.aad)
 }
+
+// A sealing is memory, used again, for what a tag covers beside the payload.
+type sealing struct{ aad []byte }
+
+var sealings = sync.Pool{New: func() any { return new(sealing) }}
 
 // A header is the part of an envelope that can be read without a key.
 type header struct {
@@ -85,11 +91,12 @@ func readHeader(value []byte) (header, error) {
 // open checks a record's envelope and returns its payload.
 func (s *sealer) open(owner store.Owner, r *store.Record) ([]byte, error) {
 	v := r.Value
-	var stack [192]byte
-	aad := appendAAD(stack[:0], v[:headerSize], owner, r)
+	w := sealings.Get().(*sealing)
+	defer sealings.Put(w)
+	w.aad = appendAAD(w.aad[:0], v[:headerSize], owner, r)
 	if s.aead == nil {
 		payload, tag := v[headerSize:len(v)-tagSize], v[len(v)-tagSize:]
-		if subtle.ConstantTimeCompare(checksum(aad, payload), tag) != 1 {
+		if subtle.ConstantTimeCompare(checksum(w.aad, payload), tag) != 1 {
 			return nil, errTag
 		}
 		return payload, nil
@@ -97,7 +104,7 @@ func (s *sealer) open(owner store.Owner, r *store.Record) ([]byte, error) {
 	if len(v) < headerSize+nonceSize+tagSize {
 		return nil, errTag
 	}
-	payload, err := s.aead.Open(nil, v[headerSize:headerSize+nonceSize], v[headerSize+nonceSize:], aad)
+	payload, err := s.aead.Open(nil, v[headerSize:headerSize+nonceSize], v[headerSize+nonceSize:], w.aad)
 	if err != nil {
 		return nil, errTag
 	}

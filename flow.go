@@ -15,13 +15,15 @@ import (
 // elsewhere the revision is read.
 type flow struct {
 	owner store.Owner
-	id    MessageID
+	keys  workKeys
 	known atomic.Pointer[knowledge]
 
 	// Guarded by flows.mu.
 	next *flow // of the same owner
 	left int   // items without a committed outcome
 }
+
+func newFlow(owner store.Owner, id MessageID) *flow { return &flow{owner: owner, keys: keysOfWork(id)} }
 
 // knowledge never changes once it is in a flow.
 type knowledge struct {
@@ -83,7 +85,7 @@ func (fs *flows) changed(owner store.Owner, by *draft) {
 		if k == nil || planted == "change-unseen" {
 			continue
 		}
-		if by == nil || by.upset || k.rev != by.rev || by.touches(f.id) {
+		if by == nil || by.upset || k.rev != by.rev || by.touches(f.keys) {
 			f.known.Store(nil)
 			continue
 		}
@@ -102,8 +104,8 @@ func (e *Engine) changed(owner store.Owner, by *draft) {
 }
 
 // touches reports whether the draft changes a message's open work.
-func (d *draft) touches(id MessageID) bool {
-	for _, k := range []store.Key{leasedKey(id), waitingKey(id), outcomeKey(id)} {
+func (d *draft) touches(keys workKeys) bool {
+	for _, k := range keys {
 		if e := d.find(k); e != nil && e.touched {
 			return true
 		}
@@ -114,7 +116,7 @@ func (d *draft) touches(id MessageID) bool {
 // learn takes over what a draft has read and written of a message, once that is committed. Where the same change has done something
 // else that deliveries depend on, or it was committed earlier than that, nothing is known any more.
 func (f *flow) learn(by *draft, k *knowledge) {
-	if by == nil || by.upset || k != nil && !by.left(f.id, k) {
+	if by == nil || by.upset || k != nil && !by.left(f.keys, k) {
 		k = nil
 	}
 	f.known.Store(k)
@@ -122,12 +124,12 @@ func (f *flow) learn(by *draft, k *knowledge) {
 
 // left reports whether a draft has left a message's open work as k says: what was merged after the operation that k is of may have
 // changed it once more.
-func (d *draft) left(id MessageID, k *knowledge) bool {
+func (d *draft) left(keys workKeys, k *knowledge) bool {
 	var work *workRecord
-	if e := d.find(leasedKey(id)); e != nil {
+	if e := d.find(keys.leased()); e != nil {
 		work = e.work
 	}
-	r := d.get(outcomeKey(id))
+	r := d.get(keys.outcome())
 	return work == k.work && (r == nil) == (k.outcome == nil) && (r == nil || bytes.Equal(r.Value, k.outcome.Value))
 }
 
@@ -154,13 +156,13 @@ func (f *flow) learnConsent(rev uint64, cs *consentState, m *messageRecord) {
 
 // knowledge is what will be known of a message's work once the draft is committed, and of its consent if that was known before at
 // the draft's revision.
-func (d *draft) knowledge(id MessageID, before *knowledge) *knowledge {
-	e := d.find(leasedKey(id))
+func (d *draft) knowledge(keys workKeys, before *knowledge) *knowledge {
+	e := d.find(keys.leased())
 	if e == nil || !e.exists || e.work == nil {
 		return nil
 	}
 	k := &knowledge{rev: d.rev + 1, work: e.work, record: e.record}
-	if r := d.get(outcomeKey(id)); r != nil {
+	if r := d.get(keys.outcome()); r != nil {
 		outcome := *r
 		k.outcome = &outcome
 	}
@@ -171,10 +173,10 @@ func (d *draft) knowledge(id MessageID, before *knowledge) *knowledge {
 }
 
 // loadKnown makes a draft of what is known.
-func (d *draft) loadKnown(id MessageID, k *knowledge) {
+func (d *draft) loadKnown(keys workKeys, k *knowledge) {
 	d.rev = k.rev
 	d.entries = append(d.entries[:0], draftEntry{record: k.record, exists: true, work: k.work},
-		draftEntry{record: store.Record{Key: waitingKey(id)}}, draftEntry{record: store.Record{Key: outcomeKey(id)}})
+		draftEntry{record: store.Record{Key: keys.waiting()}}, draftEntry{record: store.Record{Key: keys.outcome()}})
 	if k.outcome != nil {
 		d.entries[2].record, d.entries[2].exists = *k.outcome, true
 	}

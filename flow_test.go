@@ -37,7 +37,7 @@ func TestFlows(t *testing.T) {
 		"a task of the citizen": {draftOf(7, func(d *draft) { d.put(store.Record{Key: taskVoid}) }), true},
 	} {
 		fs := &flows{}
-		f, other := &flow{owner: "c/x", id: "A"}, &flow{owner: "c/y", id: "A"}
+		f, other := newFlow("c/x", "A"), newFlow("c/y", "A")
 		for _, f := range []*flow{f, other} {
 			f.learn(&draft{}, &knowledge{rev: 7})
 			fs.begin(f, 1)
@@ -92,8 +92,8 @@ func TestFlowLearnsOfMergedOperations(t *testing.T) {
 		d.put(store.Record{Key: leasedKey("A")})
 		d.find(leasedKey("A")).work = &workRecord{}
 		d.put(store.Record{Key: outcomeKey("A"), Value: []byte("one")})
-		f := &flow{owner: "c/x", id: "A"}
-		k := d.knowledge("A", nil)
+		f := newFlow("c/x", "A")
+		k := d.knowledge(f.keys, nil)
 		require.NotNil(t, k, name)
 		c.next(d)
 		f.learn(d, k)
@@ -106,7 +106,7 @@ func TestFlowsOfAnOwner(t *testing.T) {
 	fs := &flows{}
 	var all []*flow
 	for i := range 3 {
-		f := &flow{owner: "c/x", id: MessageID("ABC"[i])}
+		f := newFlow("c/x", MessageID("ABC"[i]))
 		fs.begin(f, 2)
 		all = append(all, f)
 	}

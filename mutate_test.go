@@ -42,8 +42,8 @@ func TestHostileBytes(t *testing.T) {
 	for i, id := range []ServiceID{"tari", "mensa"} {
 		enc, err := encode(&withdrawal{Owner: "c/abc", Service: id, Channel: Email})
 		require.NoError(t, err)
-		withdrawals = append(withdrawals, bytes.Clone(enc.buf.Bytes()))
-		token := sealedText(c.token, i, enc.buf.Bytes(), withdrawalPurpose)
+		withdrawals = append(withdrawals, bytes.Clone(enc.b))
+		token := sealedText(c.token, i, enc.b, withdrawalPurpose)
 		given[token] = true
 		tokens = append(tokens, []byte(token))
 	}

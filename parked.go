@@ -154,7 +154,7 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		}
 		w.Expires = max(w.Expires, at+p.Lifetime)
 		w.Entries = append(w.Entries, en)
-		if err := tx.putWork(p.Message, w, from); err != nil {
+		if err := tx.putWork(keysOfWork(p.Message), w, from); err != nil {
 			return err
 		}
 		tx.del(rec.Key)

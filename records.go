@@ -86,7 +86,21 @@ func decisionKey(id MessageID) store.Key { return prefixDecision + store.Key(id)
 func outcomeKey(id MessageID) store.Key  { return prefixOutcome + store.Key(id) }
 func waitingKey(id MessageID) store.Key  { return prefixWaiting + store.Key(id) }
 func leasedKey(id MessageID) store.Key   { return prefixLeased + store.Key(id) }
-func historyKey(n uint64) store.Key      { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
+
+// workKeys are where open work of a message stands, and what became of it. Each delivery asks for them many times.
+type workKeys [3]store.Key
+
+func keysOfWork(id MessageID) workKeys {
+	all := store.Key(prefixLeased + id + prefixWaiting + id + prefixOutcome + id)
+	leased, rest := all[:len(prefixLeased)+len(id)], all[len(prefixLeased)+len(id):]
+	return workKeys{leased, rest[:len(prefixWaiting)+len(id)], rest[len(prefixWaiting)+len(id):]}
+}
+
+func (k workKeys) leased() store.Key  { return k[0] }
+func (k workKeys) waiting() store.Key { return k[1] }
+func (k workKeys) outcome() store.Key { return k[2] }
+
+func historyKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
 
 func (c *ownerCodec) preferenceKey(id ServiceID) store.Key {
 	return prefixPreference + store.Key(c.serviceAlias(id))
@@ -378,12 +392,13 @@ func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *deci
 		Flags: bits(f.Known, f.Inbox, f.HasPreference, f.InboxPreference, f.Secure),
 		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age,
 	}}
-	for _, c := range f.Channels {
-		r.Facts.Channels = append(r.Facts.Channels,
-			channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated)})
+	r.Facts.Channels = make([]channelFactsRec, len(f.Channels))
+	for i, c := range f.Channels {
+		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated)}
 	}
-	for _, c := range d.Channels {
-		r.Channels = append(r.Channels, channelRuleEntry(c))
+	r.Channels = make([]channelRuleEntry, len(d.Channels))
+	for i, c := range d.Channels {
+		r.Channels[i] = channelRuleEntry(c)
 	}
 	return r
 }

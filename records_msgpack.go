@@ -1,39 +1,41 @@
 package appio
 
 import (
-	"github.com/vmihailenco/msgpack/v5"
+	"encoding/binary"
+	"math"
 )
 
-// The records of each message are written, and those of each decision read, field by field here, which takes a fifth of the time
-// that reflection does. The tags in records.go say what the fields are called; TestRecordsAreWrittenAsTheirTagsSay compares.
+// The records of each message are written, and those that it is decided by read, field by field here: through the library that
+// is for the others they took a tenth of all time. The tags in records.go say what the fields are called, and the library is the
+// judge of every byte: TestRecordsAreWrittenAsTheirTagsSay.
 
-// fields writes the fields of a record.
+// A packer is a record that is written field by field.
+type packer interface {
+	pack(b []byte) []byte
+}
+
+// fields appends the fields of one record, of which there are less than sixteen, to b.
 type fields struct {
-	e   *msgpack.Encoder
-	err error
+	b     []byte
+	start int
+	n     byte
 }
 
-// writeFields begins a record of some fields that are always there, and of those that are not empty.
-func writeFields(e *msgpack.Encoder, always int, some ...bool) *fields {
-	for _, there := range some {
-		if there {
-			always++
-		}
-	}
-	return &fields{e, e.EncodeMapLen(always)}
+func begin(b []byte) fields { return fields{b: append(b, 0), start: len(b)} }
+
+func (f *fields) end() []byte {
+	f.b[f.start] = 0x80 | f.n
+	return f.b
 }
 
-func (f *fields) name(name string) bool {
-	if f.err == nil {
-		f.err = f.e.EncodeString(name)
-	}
-	return f.err == nil
+func (f *fields) name(name string) {
+	f.n++
+	f.b = appendText(f.b, name)
 }
 
 func (f *fields) text(name, v string) {
-	if f.name(name) {
-		f.err = f.e.EncodeString(v)
-	}
+	f.name(name)
+	f.b = appendText(f.b, v)
 }
 
 func (f *fields) optionalText(name, v string) {
@@ -42,10 +44,14 @@ func (f *fields) optionalText(name, v string) {
 	}
 }
 
+func (f *fields) unsigned(name string, v uint64) {
+	f.name(name)
+	f.b = appendUnsigned(f.b, v)
+}
+
 func (f *fields) number(name string, v int64) {
-	if f.name(name) {
-		f.err = f.e.EncodeInt(v)
-	}
+	f.name(name)
+	f.b = appendNumber(f.b, v)
 }
 
 func (f *fields) optionalNumber(name string, v int64) {
@@ -55,57 +61,117 @@ func (f *fields) optionalNumber(name string, v int64) {
 }
 
 func (f *fields) optionalFlag(name string, v bool) {
-	if v && f.name(name) {
-		f.err = f.e.EncodeBool(true)
+	if v {
+		f.name(name)
+		f.b = append(f.b, codeTrue)
 	}
 }
 
-// record writes a record inside, or each of a list by a function.
-func (f *fields) record(name string, v msgpack.CustomEncoder) {
-	if f.name(name) {
-		f.err = v.EncodeMsgpack(f.e)
-	}
+func (f *fields) record(name string, v packer) {
+	f.name(name)
+	f.b = v.pack(f.b)
 }
 
 func list[T any, P interface {
 	*T
-	msgpack.CustomEncoder
+	packer
 }](f *fields, name string, vs []T) {
-	if !f.name(name) {
-		return
+	f.name(name)
+	switch n := len(vs); {
+	case vs == nil:
+		f.b = append(f.b, codeNil)
+	case n < 16:
+		f.b = append(f.b, 0x90|byte(n))
+	case n <= math.MaxUint16:
+		f.b = binary.BigEndian.AppendUint16(append(f.b, codeList16), uint16(n))
+	default:
+		f.b = binary.BigEndian.AppendUint32(append(f.b, codeList32), uint32(n))
 	}
-	if vs == nil {
-		f.err = f.e.EncodeNil()
-		return
-	}
-	f.err = f.e.EncodeArrayLen(len(vs))
 	for i := range vs {
-		if f.err == nil {
-			f.err = P(&vs[i]).EncodeMsgpack(f.e)
-		}
+		f.b = P(&vs[i]).pack(f.b)
 	}
 }
 
 func optionalList[T any, P interface {
 	*T
-	msgpack.CustomEncoder
+	packer
 }](f *fields, name string, vs []T) {
 	if len(vs) > 0 {
 		list[T, P](f, name, vs)
 	}
 }
 
-func (r *noticeRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 2, r.Payee != "", r.Invalid)
+// The codes of msgpack that are not part of another byte.
+const (
+	codeNil     = 0xc0
+	codeFalse   = 0xc2
+	codeTrue    = 0xc3
+	codeBytes8  = 0xc4 // 16 and 32 follow
+	codeUint8   = 0xcc // 16, 32 and 64 follow
+	codeInt8    = 0xd0 // 16, 32 and 64 follow
+	codeText8   = 0xd9 // 16 and 32 follow
+	codeList16  = 0xdc
+	codeList32  = 0xdd
+	codeMap16   = 0xde
+	mostInline  = 0x7f // the largest number that is its own code
+	leastInline = -32  // the smallest
+)
+
+func appendText(b []byte, s string) []byte {
+	switch n := len(s); {
+	case n < 32:
+		b = append(b, 0xa0|byte(n))
+	case n <= math.MaxUint8:
+		b = append(b, codeText8, byte(n))
+	case n <= math.MaxUint16:
+		b = binary.BigEndian.AppendUint16(append(b, codeText8+1), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint32(append(b, codeText8+2), uint32(n))
+	}
+	return append(b, s...)
+}
+
+func appendNumber(b []byte, v int64) []byte {
+	switch {
+	case v >= 0:
+		return appendUnsigned(b, uint64(v))
+	case v >= leastInline:
+		return append(b, byte(v))
+	case v >= math.MinInt8:
+		return append(b, codeInt8, byte(v))
+	case v >= math.MinInt16:
+		return binary.BigEndian.AppendUint16(append(b, codeInt8+1), uint16(v))
+	case v >= math.MinInt32:
+		return binary.BigEndian.AppendUint32(append(b, codeInt8+2), uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(append(b, codeInt8+3), uint64(v))
+}
+
+func appendUnsigned(b []byte, v uint64) []byte {
+	switch {
+	case v <= mostInline:
+		return append(b, byte(v))
+	case v <= math.MaxUint8:
+		return append(b, codeUint8, byte(v))
+	case v <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, codeUint8+1), uint16(v))
+	case v <= math.MaxUint32:
+		return binary.BigEndian.AppendUint32(append(b, codeUint8+2), uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(append(b, codeUint8+3), v)
+}
+
+func (r *noticeRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", r.Number)
 	f.number("a", r.Amount)
 	f.optionalText("p", r.Payee)
 	f.optionalFlag("i", r.Invalid)
-	return f.err
+	return f.end()
 }
 
-func (r *messageRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 4, r.Due != 0, r.Payment != nil, r.Secure, r.TTL != 0)
+func (r *messageRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", string(r.Service))
 	f.number("t", r.At)
 	f.text("s", r.Subject)
@@ -116,76 +182,74 @@ func (r *messageRecord) EncodeMsgpack(e *msgpack.Encoder) error {
 	}
 	f.optionalFlag("c", r.Secure)
 	f.optionalNumber("l", int64(r.TTL))
-	return f.err
+	return f.end()
 }
 
-func (r *decisionRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 6, len(r.Channels) > 0)
+func (r *decisionRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", string(r.Service))
 	f.number("t", r.At)
 	f.number("v", int64(r.RuleSet))
 	f.record("f", &r.Facts)
 	f.text("s", string(r.Status))
 	f.text("r", string(r.Rule))
-	optionalList(f, "c", r.Channels)
-	return f.err
+	optionalList(&f, "c", r.Channels)
+	return f.end()
 }
 
-func (r *channelRuleEntry) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 1, r.Content != 0, r.Rule != "")
+func (r *channelRuleEntry) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", r.Name)
 	f.optionalNumber("c", int64(r.Content))
 	f.optionalText("r", string(r.Rule))
-	return f.err
+	return f.end()
 }
 
-func (r *factsRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 0, r.Flags != 0, r.Mode != "", r.Category != "", r.Activation != "", r.Age != 0, len(r.Channels) > 0)
+func (r *factsRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.optionalNumber("f", int64(r.Flags))
 	f.optionalText("m", string(r.Mode))
 	f.optionalText("c", string(r.Category))
 	f.optionalText("a", string(r.Activation))
 	f.optionalNumber("g", int64(r.Age))
-	optionalList(f, "n", r.Channels)
-	return f.err
+	optionalList(&f, "n", r.Channels)
+	return f.end()
 }
 
-func (r *channelFactsRec) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 1, r.Switch != 0, r.Preference != 0, r.Secure != 0, r.Flags != 0)
+func (r *channelFactsRec) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", r.Name)
 	f.optionalNumber("w", int64(r.Switch))
 	f.optionalNumber("p", int64(r.Preference))
 	f.optionalNumber("s", int64(r.Secure))
 	f.optionalNumber("f", int64(r.Flags))
-	return f.err
+	return f.end()
 }
 
-func (r *workRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 3, r.Secure, r.Lease != nil, len(r.Done) > 0)
+func (r *workRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", string(r.Service))
 	f.optionalFlag("s", r.Secure)
 	f.number("e", r.Expires)
 	if r.Lease != nil {
 		f.record("l", r.Lease)
 	}
-	list(f, "d", r.Entries)
-	optionalList(f, "o", r.Done)
-	return f.err
+	list(&f, "d", r.Entries)
+	optionalList(&f, "o", r.Done)
+	return f.end()
 }
 
-func (r *leaseRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 4)
+func (r *leaseRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("p", r.Process)
 	f.text("b", r.Boot)
-	if f.name("n") {
-		f.err = e.EncodeUint(r.Number)
-	}
+	f.unsigned("n", r.Number)
 	f.number("u", r.Until)
-	return f.err
+	return f.end()
 }
 
-func (r *workEntry) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 3, r.Address != "", r.Attempts != 0, r.Claims != 0, r.Held, r.Cause != "")
+func (r *workEntry) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("i", string(r.ID))
 	f.text("c", r.Channel)
 	f.optionalText("a", r.Address)
@@ -194,11 +258,11 @@ func (r *workEntry) EncodeMsgpack(e *msgpack.Encoder) error {
 	f.number("t", r.Next)
 	f.optionalFlag("h", r.Held)
 	f.optionalText("e", r.Cause)
-	return f.err
+	return f.end()
 }
 
-func (r *outcomeItem) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 4, r.Attempts != 0, r.Cause != "", r.Late)
+func (r *outcomeItem) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("i", string(r.ID))
 	f.text("c", r.Channel)
 	f.text("r", string(r.Result))
@@ -206,136 +270,271 @@ func (r *outcomeItem) EncodeMsgpack(e *msgpack.Encoder) error {
 	f.optionalNumber("n", int64(r.Attempts))
 	f.optionalText("e", r.Cause)
 	f.optionalFlag("l", r.Late)
-	return f.err
+	return f.end()
 }
 
-func (r *outcomeRecord) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 2)
+func (r *outcomeRecord) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("n", string(r.Service))
-	list(f, "o", r.Items)
-	return f.err
+	list(&f, "o", r.Items)
+	return f.end()
 }
 
-func (r *withdrawal) EncodeMsgpack(e *msgpack.Encoder) error {
-	f := writeFields(e, 3)
+func (r *withdrawal) pack(b []byte) []byte {
+	f := begin(b)
 	f.text("o", r.Owner)
 	f.text("n", string(r.Service))
 	f.text("c", r.Channel)
-	return f.err
+	return f.end()
 }
 
-// readFields calls read with the name of each field. A field that read does not know it reports as such, and its value is left out.
-func readFields(d *msgpack.Decoder, read func(name string) (known bool, err error)) error {
-	n, err := d.DecodeMapLen()
-	for ; err == nil && n > 0; n-- {
-		var name string
-		if name, err = d.DecodeString(); err != nil {
-			break
-		}
-		var known bool
-		if known, err = read(name); err == nil && !known {
-			err = d.Skip()
+// An unpacker is a record that is read field by field.
+type unpacker interface {
+	unpack(r *unpacking)
+}
+
+// An unpacking takes values from the front of rest, which guard has passed. What is of another type than is asked for makes bad
+// true, and reads as nothing; nothing reads as nothing of any type. Texts are cut out of one string that they keep in memory together.
+type unpacking struct {
+	rest string
+	bad  bool
+}
+
+// fields calls read with the name of each field. A field that read does not know it reports as such, and its value is left out.
+func (u *unpacking) fields(read func(name string) (known bool)) {
+	for n := u.mapLen(); n > 0 && !u.bad; n-- {
+		if !read(u.text()) {
+			u.skip()
 		}
 	}
-	return err
 }
 
-func (r *dataKeyRecord) DecodeMsgpack(d *msgpack.Decoder) error {
-	return readFields(d, func(name string) (known bool, err error) {
+func (u *unpacking) fail() {
+	u.rest, u.bad = "", true
+}
+
+// code takes the first byte of a value.
+func (u *unpacking) code() byte {
+	if u.rest == "" {
+		u.fail()
+		return codeNil
+	}
+	c := u.rest[0]
+	u.rest = u.rest[1:]
+	return c
+}
+
+// size takes a number of so many bytes, big endian.
+func (u *unpacking) size(bytes int) (v uint64) {
+	if len(u.rest) < bytes {
+		u.fail()
+		return 0
+	}
+	for i := range bytes {
+		v = v<<8 | uint64(u.rest[i])
+	}
+	u.rest = u.rest[bytes:]
+	return v
+}
+
+func (u *unpacking) take(n uint64) string {
+	if n > uint64(len(u.rest)) {
+		u.fail()
+		return ""
+	}
+	s := u.rest[:n]
+	u.rest = u.rest[n:]
+	return s
+}
+
+func (u *unpacking) mapLen() int {
+	switch c := u.code(); {
+	case c&0xf0 == 0x80:
+		return int(c & 0x0f)
+	case c == codeMap16:
+		return int(u.size(2))
+	case c != codeNil:
+		u.fail()
+	}
+	return 0
+}
+
+func (u *unpacking) listLen() int {
+	switch c := u.code(); {
+	case c&0xf0 == 0x90:
+		return int(c & 0x0f)
+	case c == codeList16:
+		return int(u.size(2))
+	case c != codeNil:
+		u.fail()
+	}
+	return 0
+}
+
+// text is of text or of bytes.
+func (u *unpacking) text() string {
+	switch c := u.code(); {
+	case c&0xe0 == 0xa0:
+		return u.take(uint64(c & 0x1f))
+	case c >= codeText8 && c < codeText8+3:
+		return u.take(u.size(1 << (c - codeText8)))
+	case c >= codeBytes8 && c < codeBytes8+3:
+		return u.take(u.size(1 << (c - codeBytes8)))
+	case c != codeNil:
+		u.fail()
+	}
+	return ""
+}
+
+func (u *unpacking) bytes() []byte {
+	if u.rest != "" && u.rest[0] == codeNil {
+		u.code()
+		return nil
+	}
+	return []byte(u.text())
+}
+
+func (u *unpacking) number() int64 {
+	switch c := u.code(); {
+	case c <= mostInline:
+		return int64(c)
+	case c >= 0xe0:
+		return int64(int8(c))
+	case c >= codeUint8 && c < codeUint8+4:
+		v := u.size(1 << (c - codeUint8))
+		if v > math.MaxInt64 {
+			u.fail()
+			return 0
+		}
+		return int64(v)
+	case c >= codeInt8 && c < codeInt8+4:
+		bytes := 1 << (c - codeInt8)
+		unused := 64 - 8*bytes
+		return int64(u.size(bytes)<<unused) >> unused
+	case c != codeNil:
+		u.fail()
+	}
+	return 0
+}
+
+// upTo is a number from 0 to most.
+func (u *unpacking) upTo(most int64) int64 {
+	v := u.number()
+	if v < 0 || v > most {
+		u.fail()
+		return 0
+	}
+	return v
+}
+
+func (u *unpacking) flag() bool {
+	switch u.code() {
+	case codeTrue:
+		return true
+	case codeFalse, codeNil:
+	default:
+		u.fail()
+	}
+	return false
+}
+
+// skip leaves a value out, and what is in it.
+func (u *unpacking) skip() {
+	for left := 1; left > 0 && !u.bad; left-- {
+		switch c := u.rest; {
+		case c == "":
+			u.fail()
+		case c[0]&0xf0 == 0x80 || c[0] == codeMap16:
+			left += 2 * u.mapLen()
+		case c[0]&0xf0 == 0x90 || c[0] == codeList16:
+			left += u.listLen()
+		case c[0]&0xe0 == 0xa0 || c[0] >= codeText8 && c[0] < codeText8+3 || c[0] >= codeBytes8 && c[0] < codeBytes8+3:
+			u.text()
+		case c[0] == codeFalse || c[0] == codeTrue:
+			u.flag()
+		case c[0] == codeUint8+3: // above what number reads, or not
+			u.take(9)
+		case c[0] == 0xca || c[0] == 0xcb: // floats of 4 and 8 bytes
+			u.take(1 + 4<<(c[0]-0xca))
+		default:
+			u.number()
+		}
+	}
+}
+
+func (r *dataKeyRecord) unpack(u *unpacking) {
+	u.fields(func(name string) bool {
 		switch name {
 		case "i":
-			r.ID, err = d.DecodeUint32()
+			r.ID = uint32(u.upTo(math.MaxUint32))
 		case "k":
-			r.Key, err = d.DecodeBytes()
+			r.Key = u.bytes()
 		default:
-			return false, nil
+			return false
 		}
-		return true, err
+		return true
 	})
 }
 
-func (r *profileRecord) DecodeMsgpack(d *msgpack.Decoder) error {
-	return readFields(d, func(name string) (known bool, err error) {
+func (r *profileRecord) unpack(u *unpacking) {
+	u.fields(func(name string) bool {
 		switch name {
 		case "f":
-			r.Code, err = d.DecodeString()
+			r.Code = u.text()
 		case "m":
-			var mode string
-			mode, err = d.DecodeString()
-			r.Mode = Mode(mode)
+			r.Mode = Mode(u.text())
 		case "s":
-			r.SettingsVersion, err = d.DecodeInt()
+			r.SettingsVersion = int(u.number())
 		case "i":
-			r.Inbox, err = d.DecodeBool()
+			r.Inbox = u.flag()
 		case "c":
-			r.Channels, err = readChannels(d)
+			r.Channels = u.channels()
 		case "a":
-			var n int
-			if n, err = d.DecodeArrayLen(); err != nil || n < 0 {
-				break
-			}
+			n := u.listLen()
 			r.Addresses = make([]addressRecord, n)
 			for i := range r.Addresses {
-				if err = r.Addresses[i].DecodeMsgpack(d); err != nil {
-					break
-				}
+				r.Addresses[i].unpack(u)
 			}
 		case "l":
-			var n int
-			if n, err = d.DecodeArrayLen(); err != nil || n < 0 {
-				break
-			}
-			r.Languages = make([]string, n)
+			r.Languages = make([]string, u.listLen())
 			for i := range r.Languages {
-				if r.Languages[i], err = d.DecodeString(); err != nil {
-					break
-				}
+				r.Languages[i] = u.text()
 			}
 		case "v":
-			r.Version, err = d.DecodeInt()
+			r.Version = int(u.number())
 		default:
-			return false, nil
+			return false
 		}
-		return true, err
+		return true
 	})
 }
 
-func readChannels(d *msgpack.Decoder) (Channels, error) {
-	n, err := d.DecodeMapLen()
-	if err != nil || n < 0 {
-		return nil, err
-	}
+func (u *unpacking) channels() Channels {
+	n := u.mapLen()
 	cs := make(Channels, min(n, maxRoutes))
 	for range n {
-		name, err := d.DecodeString()
-		if err != nil {
-			return nil, err
-		}
-		content, err := d.DecodeUint8()
-		if err != nil {
-			return nil, err
-		}
-		cs[name] = Content(content)
+		name := u.text()
+		cs[name] = Content(u.upTo(math.MaxUint8))
 	}
-	return cs, nil
+	return cs
 }
 
-func (r *addressRecord) DecodeMsgpack(d *msgpack.Decoder) error {
-	return readFields(d, func(name string) (known bool, err error) {
+func (r *addressRecord) unpack(u *unpacking) {
+	u.fields(func(name string) bool {
 		switch name {
 		case "i":
-			r.ID, err = d.DecodeString()
+			r.ID = u.text()
 		case "c":
-			r.Channel, err = d.DecodeString()
+			r.Channel = u.text()
 		case "v":
-			r.Value, err = d.DecodeString()
+			r.Value = u.text()
 		case "t":
-			r.ValidatedAt, err = d.DecodeInt64()
+			r.ValidatedAt = u.number()
 		case "s":
-			r.SetAt, err = d.DecodeInt64()
+			r.SetAt = u.number()
 		default:
-			return false, nil
+			return false
 		}
-		return true, err
+		return true
 	})
 }

@@ -198,7 +198,7 @@ func (e *Engine) parkUnknownOp(rec store.Record) *op {
 					return err
 				}
 			}
-			return tx.putWork(id, w, rec.Key)
+			return tx.putWork(keysOfWork(id), w, rec.Key)
 		},
 	}
 }

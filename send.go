@@ -170,6 +170,7 @@ type acceptance struct {
 	items  []*item
 	flow   *flow      // of the items
 	known  *knowledge // once the message is stored
+	doing  op
 }
 
 func (a *acceptance) prepare(s *Sender, m Message) error {
@@ -200,7 +201,8 @@ func (a *acceptance) op() *op {
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
 	}
-	return &op{owner: a.owner.owner, keys: keys, also: service(a.s.id), apply: a.apply, committed: a.committed, failed: a.release}
+	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a}
+	return &a.doing
 }
 
 // apply is the whole of sending: the service's limits, the idempotency key, the decision, and what it leads to, as one change
@@ -311,15 +313,15 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: now}
 	if a.held = e.reserve(w.Entries); a.held != nil {
 		w.Lease = e.newLease(now)
-		record.Key, record.Due = leasedKey(a.id), e.takeOver(w.Lease)
-		a.flow = &flow{owner: tx.owner, id: a.id}
+		a.flow = newFlow(tx.owner, a.id)
+		record.Key, record.Due = a.flow.keys.leased(), e.takeOver(w.Lease)
 		a.items = newItems(tx.owner, a.id, w, a.start, a.flow)
 	}
 	if err := tx.putSealed(record, w); err != nil || a.held == nil {
 		return err
 	}
 	tx.find(record.Key).work = w
-	a.known = tx.knowledge(a.id, nil)
+	a.known = tx.knowledge(a.flow.keys, nil)
 	a.known.take(cs, m)
 	return nil
 }
@@ -333,6 +335,8 @@ func (a *acceptance) committed(by *draft) {
 		a.held, a.items = nil, nil
 	}
 }
+
+func (a *acceptance) failed() { a.release() }
 
 // release gives back room that was held for an attempt that did not come to be.
 func (a *acceptance) release() {

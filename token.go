@@ -26,7 +26,7 @@ func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) 
 		return ""
 	}
 	defer e.release()
-	payload := e.buf.Bytes()
+	payload := e.b
 	nonce := make([]byte, nonceSize, nonceSize+len(payload)+tagSize)
 	rand.Read(nonce)
 	return base64.RawURLEncoding.EncodeToString(c.token.Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))

@@ -141,7 +141,7 @@ func TestWithdrawTokensAreBound(t *testing.T) {
 	enc, err := encode(&withdrawal{Owner: string(c.e.codec.citizen(anna)), Service: "mensa", Channel: Email})
 	require.NoError(t, err)
 	defer enc.release()
-	require.ErrorIs(t, c.e.Withdraw(ctx, sealedText(c.e.codec.token, 0, enc.buf.Bytes(), "another purpose")), ErrUnauthorized)
+	require.ErrorIs(t, c.e.Withdraw(ctx, sealedText(c.e.codec.token, 0, enc.b, "another purpose")), ErrUnauthorized)
 	require.Empty(t, c.s.taken, "nothing was changed by any")
 
 	b, err := base64.RawURLEncoding.DecodeString(w.Token)
@@ -207,7 +207,7 @@ func FuzzWithdrawToken(f *testing.F) {
 	for i, id := range []ServiceID{"tari", "mensa"} {
 		enc, err := encode(&withdrawal{Owner: "c/abc", Service: id, Channel: Email})
 		require.NoError(f, err)
-		token := sealedText(c.token, i, enc.buf.Bytes(), withdrawalPurpose)
+		token := sealedText(c.token, i, enc.b, withdrawalPurpose)
 		given[token] = true
 		f.Add(token, []byte(token))
 	}

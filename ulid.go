@@ -74,5 +74,7 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 func newDeliveryID() DeliveryID {
 	var b [16]byte
 	rand.Read(b[:])
-	return DeliveryID(base32Lower.EncodeToString(b[:]))
+	var text [26]byte
+	base32Lower.Encode(text[:], b[:])
+	return DeliveryID(text[:])
 }

@@ -59,45 +59,56 @@ type result struct {
 	after time.Duration // before the next attempt
 }
 
-// outcomeOp records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
+// An outcome records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
 // worth keeping is that it was delivered after all.
-func (e *Engine) outcomeOp(it *item, r result) *op {
-	var next *knowledge
-	return &op{
-		owner: it.owner, flow: it.flow,
-		keys:      []store.Key{leasedKey(it.message), waitingKey(it.message), outcomeKey(it.message)},
-		committed: func(by *draft) { it.flow.learn(by, next) },
-		apply: func(tx *draft) error {
-			next = nil
-			w, err := tx.readWork(leasedKey(it.message))
-			if err != nil {
-				return err
-			}
-			now := micro(e.now())
-			i := -1
-			if w != nil && w.Lease.same(&it.lease) {
-				i = slices.IndexFunc(w.Entries, func(en workEntry) bool { return en.ID == it.entry.ID && en.Held })
-			}
-			if i < 0 || planted == "no-outcome" {
-				if r.kind != resultDelivered {
-					return nil
-				}
-				if known, err := tx.delivered(it.message, it.entry.ID, it.entry.Attempts+1); err != nil || known {
-					return err
-				}
-				return tx.putOutcomes(it.message, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
-					toMicro(now), it.entry.Attempts + 1, "", true}})
-			}
-			if err := e.settle(tx, it.message, w, i, r, now); err != nil {
-				return err
-			}
-			if err := tx.putWork(it.message, w, leasedKey(it.message)); err != nil {
-				return err
-			}
-			next = tx.knowledge(it.message, it.flow.known.Load())
-			return nil
-		},
+type outcome struct {
+	e    *Engine
+	it   *item
+	r    result
+	next *knowledge // once it is recorded
+	op
+}
+
+// newOutcome is an operation that is run once.
+func newOutcome(e *Engine, it *item, r result) *outcome {
+	o := &outcome{e: e, it: it, r: r}
+	o.op = op{owner: it.owner, flow: it.flow, keys: it.flow.keys[:], work: o}
+	return o
+}
+
+func (o *outcome) committed(by *draft) { o.it.flow.learn(by, o.next) }
+func (o *outcome) failed()             {}
+
+func (o *outcome) apply(tx *draft) error {
+	e, it, r, keys := o.e, o.it, o.r, o.it.flow.keys
+	o.next = nil
+	w, err := tx.readWork(keys.leased())
+	if err != nil {
+		return err
 	}
+	now := micro(e.now())
+	i := -1
+	if w != nil && w.Lease.same(&it.lease) {
+		i = slices.IndexFunc(w.Entries, func(en workEntry) bool { return en.ID == it.entry.ID && en.Held })
+	}
+	if i < 0 || planted == "no-outcome" {
+		if r.kind != resultDelivered {
+			return nil
+		}
+		if known, err := tx.delivered(keys, it.entry.ID, it.entry.Attempts+1); err != nil || known {
+			return err
+		}
+		return tx.putOutcomes(keys, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
+			toMicro(now), it.entry.Attempts + 1, "", true}})
+	}
+	if err := e.settle(tx, it.message, w, i, r, now); err != nil {
+		return err
+	}
+	if err := tx.putWork(keys, w, keys.leased()); err != nil {
+		return err
+	}
+	o.next = tx.knowledge(keys, it.flow.known.Load())
+	return nil
 }
 
 // settle changes one entry of open work by a result.
@@ -162,17 +173,17 @@ func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Ti
 }
 
 // putWork writes open work that was read from a key back after its entries changed.
-func (d *draft) putWork(id MessageID, w *workRecord, from store.Key) error {
+func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
 	if len(w.Entries) == 0 {
-		if err := d.putOutcomes(id, w.Service, w.Done); err != nil {
+		if err := d.putOutcomes(keys, w.Service, w.Done); err != nil {
 			return err
 		}
 		d.del(from)
 		return nil
 	}
-	r := store.Record{Key: waitingKey(id), Lane: deliveryLane(w.Service)}
+	r := store.Record{Key: keys.waiting(), Lane: deliveryLane(w.Service)}
 	if slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Held }) {
-		r.Key, r.Due = leasedKey(id), fromMicro(w.Lease.Until).Add(d.maxSkew)
+		r.Key, r.Due = keys.leased(), fromMicro(w.Lease.Until).Add(d.maxSkew)
 	} else {
 		w.Lease = nil
 		next := w.Entries[0].Next
@@ -212,12 +223,12 @@ func (w *workRecord) clone() *workRecord {
 }
 
 // delivered reports whether an attempt is known to have delivered.
-func (d *draft) delivered(id MessageID, delivery DeliveryID, attempt int) (bool, error) {
+func (d *draft) delivered(keys workKeys, delivery DeliveryID, attempt int) (bool, error) {
 	var r outcomeRecord
-	if _, err := d.read(outcomeKey(id), &r); err != nil && !errors.Is(err, store.ErrCorrupt) {
+	if _, err := d.read(keys.outcome(), &r); err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return false, err
 	}
-	for _, k := range []store.Key{leasedKey(id), waitingKey(id)} {
+	for _, k := range keys[:2] {
 		var w workRecord
 		if _, err := d.read(k, &w); err != nil && !errors.Is(err, store.ErrCorrupt) {
 			return false, err
@@ -230,16 +241,16 @@ func (d *draft) delivered(id MessageID, delivery DeliveryID, attempt int) (bool,
 }
 
 // putOutcomes adds to what is known of a message's deliveries.
-func (d *draft) putOutcomes(id MessageID, service ServiceID, items []outcomeItem) error {
+func (d *draft) putOutcomes(keys workKeys, service ServiceID, items []outcomeItem) error {
 	r := outcomeRecord{Service: service}
-	if _, err := d.read(outcomeKey(id), &r); errors.Is(err, store.ErrCorrupt) { // what is known now counts more
-		d.quarantine(d.get(outcomeKey(id)))
+	if _, err := d.read(keys.outcome(), &r); errors.Is(err, store.ErrCorrupt) { // what is known now counts more
+		d.quarantine(d.get(keys.outcome()))
 		r = outcomeRecord{Service: service}
 	} else if err != nil {
 		return err
 	}
 	r.Items = append(r.Items, items...)
-	return d.putSealed(store.Record{Key: outcomeKey(id)}, &r)
+	return d.putSealed(store.Record{Key: keys.outcome()}, &r)
 }
 
 // A claim takes due work under a lease of this engine, as much of it as there is room for.
@@ -258,7 +269,7 @@ type claim struct {
 func (c *claim) op() *op {
 	id := messageIDOf(c.seen.Key)
 	// Each of a hundred deliveries, to fifty addresses and by fifty routes, may be parked.
-	return &op{owner: c.seen.Owner, most: maxRoutes + maxAddresses + 8, keys: []store.Key{c.seen.Key, outcomeKey(id)}, apply: c.apply, committed: c.committed, failed: c.release}
+	return &op{owner: c.seen.Owner, most: maxRoutes + maxAddresses + 8, keys: []store.Key{c.seen.Key, outcomeKey(id)}, work: c}
 }
 
 func (c *claim) apply(tx *draft) error {
@@ -328,13 +339,13 @@ func (c *claim) apply(tx *draft) error {
 	from := rec.Key
 	if c.gained > 0 {
 		w.Lease = e.newLease(now)
-		c.flow = &flow{owner: tx.owner, id: id}
+		c.flow = newFlow(tx.owner, id)
 		c.items = newItems(tx.owner, id, w, started, c.flow)
 	}
-	if err := tx.putWork(id, w, from); err != nil || c.flow == nil {
+	if err := tx.putWork(keysOfWork(id), w, from); err != nil || c.flow == nil {
 		return err
 	}
-	c.known = tx.knowledge(id, nil)
+	c.known = tx.knowledge(c.flow.keys, nil)
 	return nil
 }
 
@@ -370,6 +381,8 @@ func (c *claim) committed(by *draft) {
 		c.held, c.items = nil, nil
 	}
 }
+
+func (c *claim) failed() { c.release() }
 
 func (c *claim) release() {
 	if c.held != nil {

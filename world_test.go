@@ -224,7 +224,7 @@ func newWorld(t testing.TB, ring Keyring) *world {
 		for i := range work.Entries {
 			work.Entries[i].Held, work.Entries[i].Claims = true, 1
 		}
-		return tx.putWork(leased, work, waitingKey(leased))
+		return tx.putWork(keysOfWork(leased), work, waitingKey(leased))
 	}}))
 	send("tari", Message{To: anna, Subject: "Avviso che aspetta in coda"})
 	send("mensa", Message{To: sandbox, Subject: "Un'altra prova di messaggio"})

@@ -57,13 +57,11 @@ type op struct {
 	// apply puts and deletes records through tx, or refuses with an error before it did. It runs again after a conflict, so
 	// it keeps nothing. The first record it puts must be one that no other operation would write with the same bytes.
 	apply func(tx *draft) error
-	// committed, if set, is called after apply's records are durable, before the caller is told, with the draft that they are of;
-	// nil: apply put none, or an earlier attempt turns out to have put them. It must not block.
-	committed func(by *draft)
-	// failed, if set, is called instead where they are not, or may not be. It must not block.
-	failed func()
+	work  work // has its own apply, which is then taken; nil: what becomes of the operation matters to nobody but the caller
 
-	finish func(error) // called once, last; it must not block
+	wait   *waiter     // who waits, for the at-th of its operations
+	at     int         // likewise
+	finish func(error) // where nobody waits: called once, last; it must not block
 	taken  bool
 	dead   bool // the caller has gone, and the operation was not taken
 
@@ -72,18 +70,36 @@ type op struct {
 	maybe  bool         // own may have been committed
 }
 
+// work is what an operation does that has something to keep or to give back.
+type work interface {
+	apply(tx *draft) error
+	// committed is called after apply's records are durable, before the caller is told, with the draft that they are of; nil: apply
+	// put none, or an earlier attempt turns out to have put them. It must not block.
+	committed(by *draft)
+	// failed is called instead where they are not, or may not be. It must not block.
+	failed()
+}
+
+func (o *op) run(tx *draft) error {
+	if o.work != nil {
+		return o.work.apply(tx)
+	}
+	return o.apply(tx)
+}
+
 type waiter struct {
 	mu   sync.Mutex
 	left int
-	errs []error
-	over []bool
+	errs []error // errWaiting: the operation is not done
 	done chan struct{}
 }
+
+var errWaiting = errors.New("appio: not done yet")
 
 func (w *waiter) finish(i int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.errs[i], w.over[i] = err, true
+	w.errs[i] = err
 	if w.left--; w.left == 0 {
 		close(w.done)
 	}
@@ -92,6 +108,7 @@ func (w *waiter) finish(i int, err error) {
 type ownerQueue struct {
 	owner store.Owner
 	ops   []*op
+	one   [1]*op // room for ops, until there are more
 	state queueState
 	tries int // conflicts in a row
 	timer *time.Timer
@@ -113,12 +130,12 @@ func newWriter(e *Engine) *writer {
 // do runs the operations and waits for all: errs[i] is of ops[i]. Operations that were not taken when ctx ends are not done;
 // one that was is ErrUnknown, if it does not end at once.
 func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
-	wait := &waiter{left: len(ops), errs: make([]error, len(ops)), over: make([]bool, len(ops)), done: make(chan struct{})}
-	for i, o := range ops {
-		o.finish = func(err error) { wait.finish(i, err) }
-	}
 	if len(ops) == 0 {
 		return nil
+	}
+	wait := &waiter{left: len(ops), errs: make([]error, len(ops)), done: make(chan struct{})}
+	for i, o := range ops {
+		o.wait, o.at, wait.errs[i] = wait, i, errWaiting
 	}
 	if err := context.Cause(ctx); err != nil {
 		for i := range wait.errs {
@@ -159,7 +176,7 @@ func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
 	defer wait.mu.Unlock()
 	errs = append(errs, wait.errs...)
 	for i := range ops {
-		if !wait.over[i] {
+		if errs[i] == errWaiting {
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 		}
 	}
@@ -172,12 +189,15 @@ func (w *writer) start(o *op, finish func(error)) {
 	w.submit([]*op{o})
 }
 
-func (w *writer) refuse(o *op) {
-	if o.failed != nil {
-		o.failed()
+func (o *op) end(err error) {
+	if err != nil && o.work != nil {
+		o.work.failed()
 	}
-	if o.finish != nil {
-		o.finish(store.ErrClosed)
+	switch {
+	case o.wait != nil:
+		o.wait.finish(o.at, err)
+	case o.finish != nil:
+		o.finish(err)
 	}
 }
 
@@ -186,13 +206,14 @@ func (w *writer) submit(ops []*op) {
 	defer w.mu.Unlock()
 	for _, o := range ops {
 		if w.closed {
-			w.refuse(o)
+			o.end(store.ErrClosed)
 			continue
 		}
 		w.left++
 		q := w.owned[o.owner]
 		if q == nil {
 			q = &ownerQueue{owner: o.owner}
+			q.ops = q.one[:0]
 			w.owned[o.owner] = q
 		}
 		at := len(q.ops)
@@ -253,12 +274,7 @@ func (w *writer) abandon(ops []*op, cause error) (taken bool) {
 
 // done is called with w.mu held.
 func (w *writer) done(o *op, err error) {
-	if err != nil && o.failed != nil {
-		o.failed()
-	}
-	if o.finish != nil {
-		o.finish(err)
-	}
+	o.end(err)
 	if w.left--; w.left == 0 && w.idle != nil {
 		close(w.idle)
 		w.idle = nil
@@ -429,7 +445,7 @@ func (w *writer) view(ctx context.Context, b *batch) error {
 	}
 	for i := range b.drafts {
 		if k := b.known[i]; k != nil {
-			b.drafts[i].loadKnown(b.groups[i].ops[0].flow.id, k)
+			b.drafts[i].loadKnown(b.groups[i].ops[0].flow.keys, k)
 		} else {
 			b.drafts[i].load(&b.reads[i], &b.snaps[i])
 		}
@@ -491,7 +507,7 @@ func (g *group) known() *knowledge {
 // apply runs the group's operations on its draft. What does not fit goes back; what is refused is finished. An error is of
 // an operation that failed half-way: then nothing of the group may be written.
 func (w *writer) apply(g *group) error {
-	var kept []*op
+	kept := g.ops[:0]
 	// Operations that may have been committed were in one change: it is there whole if one of their own records is.
 	landed := slices.ContainsFunc(g.ops, func(o *op) bool { return o.maybe && g.draft.has(o.own) })
 	for i, o := range g.ops {
@@ -505,7 +521,7 @@ func (w *writer) apply(g *group) error {
 		}
 		o.maybe = false
 		g.draft.first, o.own = store.Record{}, store.Record{}
-		o.answer = o.apply(g.draft)
+		o.answer = o.run(g.draft)
 		switch put := g.draft.first.Key != ""; {
 		case put && o.answer != nil:
 			g.ops = append(kept, g.ops[i:]...)
@@ -652,8 +668,8 @@ func (w *writer) putBack(g *group, ops []*op, tries int, keep bool) {
 }
 
 func (w *writer) finishOp(o *op, by *draft, err error) {
-	if err == nil && o.committed != nil {
-		o.committed(by)
+	if err == nil && o.work != nil {
+		o.work.committed(by)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
