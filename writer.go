@@ -143,7 +143,7 @@ func (w *writer) do(ctx context.Context, ops ...*op) (errs []error) {
 		}
 		return wait.errs
 	}
-	if !ops[0].urgent {
+	if !ops[0].urgent || planted == "choice-crowded" {
 		n := min(int64(len(ops)), maxWaiting)
 		if err := w.room.Acquire(ctx, n); err != nil {
 			for i := range wait.errs {
@@ -217,7 +217,7 @@ func (w *writer) submit(ops []*op) {
 			w.owned[o.owner] = q
 		}
 		at := len(q.ops)
-		if o.urgent {
+		if o.urgent && planted != "choice-last" {
 			for at = 0; at < len(q.ops) && q.ops[at].urgent; at++ {
 			}
 		}
@@ -285,7 +285,7 @@ func (w *writer) done(o *op, err error) {
 func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
-	if w.left == 0 {
+	if w.left == 0 || planted == "close-early" {
 		w.mu.Unlock()
 		return
 	}
