@@ -14,7 +14,6 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/internal/form"
-	"github.com/appio-go/appio/itest/internal/planted"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/boltstore"
 )
@@ -129,10 +128,4 @@ func TestCostOfAccepting(t *testing.T) {
 	t.Logf("accepting: p99 %v after %d messages, %v after %d: %.2f times", early, short, late, long, ratio)
 	form.Figures(t, map[string]float64{"history": float64(long), "ratio_max": ratio, "p99 us_max": float64(late.Microseconds())})
 	require.LessOrEqual(t, float64(late), most*float64(early)+float64(200*time.Microsecond), "a message costs more the longer the history")
-}
-
-func TestPlantedBugs(t *testing.T) {
-	planted.Run(t, os.Args[0], planted.Bug{
-		Name: "a store that reads all of an owner", Env: envWhole + "=yes", Test: "TestCostOfAccepting", Says: "costs more the longer", Rounds: 1,
-	})
 }

@@ -166,7 +166,7 @@ func TestFourEnginesWriteToOneCitizen(t *testing.T) {
 	require.Positive(t, accepted.Load())
 	require.Positive(t, delivered.Load())
 	require.Zero(t, tooBusy, "choices that had to be made again")
-	require.Less(t, quantile(took, 0.99), time.Second)
+	require.Less(t, quantile(took, 0.99), time.Second, "revocations under fire")
 }
 
 // TestALongHistory compares what a choice and an erasure take, with ten messages and with a great many.
@@ -204,7 +204,7 @@ func TestALongHistory(t *testing.T) {
 				require.NoError(t, citizen(i).SetMode(t.Context(), appio.Auto))
 				n := small
 				if i%2 == 1 {
-					n = large / pairs
+					n = max(large/pairs, 3_000)
 				}
 				if i == 1 {
 					n = large
@@ -222,14 +222,17 @@ func TestALongHistory(t *testing.T) {
 				require.NoError(t, f())
 				return time.Since(began)
 			}
-			var revoked, erased [2][]time.Duration // with a short history, and a long one
+			choose := func(i int, inbox bool) func() error {
+				return func() error { return citizen(i).SetPreference(t.Context(), service, appio.Preference{Inbox: inbox}) }
+			}
+			var first, revoked, erased [2][]time.Duration // with a short history, and a long one
+			for i := range 2 * pairs {
+				first[i%2] = append(first[i%2], timed(choose(i, false)))
+			}
 			for range rounds {
 				for i := range 2 {
-					choose := func(inbox bool) func() error {
-						return func() error { return citizen(i).SetPreference(t.Context(), service, appio.Preference{Inbox: inbox}) }
-					}
-					revoked[i] = append(revoked[i], timed(choose(false)))
-					require.NoError(t, choose(true)())
+					require.NoError(t, choose(i, true)())
+					revoked[i] = append(revoked[i], timed(choose(i, false)))
 				}
 			}
 			for i := range 2 * pairs {
@@ -241,8 +244,11 @@ func TestALongHistory(t *testing.T) {
 				t.Logf("%s: %v with %d messages, %v with %d", what, short, small, long, large)
 				require.Less(t, long, 3*short+5*time.Millisecond, what)
 			}
+			// Each citizen has only one first revocation, when all their deliveries are open, and one erasure: what it costs shows in
+			// the least, what else is going on does not.
+			compare("a first revocation", first, 0)
 			compare("a revocation", revoked, 0.5)
-			compare("an erasure", erased, 0) // each citizen has only one: what it costs shows in the least, what else is going on does not
+			compare("an erasure", erased, 0)
 		})
 	}
 }
