@@ -760,6 +760,22 @@ func TestBadChannel(t *testing.T) {
 		open()
 	})
 
+	inBubble(t, "one that ignores its context holds Run up for the drain and the margin, and no longer", func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) { o.Drain, o.Margin = 3*time.Second, 2*time.Second })
+		release, open := newGate(t)
+		w.email.answer = func(context.Context, appio.Delivery) error { <-release; return nil }
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		time.Sleep(time.Second)
+		w.send(s, messageTo(giuseppe))
+		synctest.Wait()
+		start := time.Now()
+		end()
+		require.Equal(t, 5*time.Second, time.Since(start))
+		open()
+	})
+
 	inBubble(t, "a slow one does not delay a fast one", func(t *testing.T) {
 		w := newTown(t, func(o *appio.Options) { o.Channels[0].Workers = 1 })
 		w.email.answer = func(context.Context, appio.Delivery) error { time.Sleep(3 * time.Second); return nil }

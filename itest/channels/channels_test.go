@@ -299,10 +299,15 @@ func TestPoison(t *testing.T) {
 
 func TestPlantedBugs(t *testing.T) {
 	if testing.Short() {
-		t.Skip("what never comes is waited for")
+		t.Skip("what never comes is waited for, and the tests are built anew")
 	}
 	planted.Run(t, os.Args[0],
 		planted.Bug{Name: "channels that have their workers in common", Env: envShared + "=yes", Test: "TestSickChannels", Says: "held up|delays a healthy one", Rounds: 2},
 		planted.Bug{Name: "a store that forgets what is parked", Env: envForgetful + "=yes", Test: "TestPoison", Says: "poisoned ones parked", Rounds: 1},
+	)
+	planted.Run(t, planted.Build(t),
+		planted.Bug{Name: "drain-endless", Env: "APPIO_PLANT=drain-endless", Test: "TestNothingOutlivesRun", Says: "Run does not end", Rounds: 1},
+		planted.Bug{Name: "worker-left", Env: "APPIO_PLANT=worker-left", Test: "TestNothingOutlivesRun", Says: "something outlives Run", Rounds: 1},
+		planted.Bug{Name: "close-early", Env: "APPIO_PLANT=close-early", Test: "TestNothingOutlivesClose", Says: "commits after Close", Rounds: 2},
 	)
 }
