@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,14 +34,16 @@ func TestBackupHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	t.Run("a writer that does not go on keeps no page of the file from being used again", func(t *testing.T) {
 		s := filled(t, nil)
-		blocked, goOn := make(chan struct{}), make(chan struct{})
-		ended := make(chan error)
+		blocked, free := make(chan struct{}), make(chan struct{})
+		goOn := sync.OnceFunc(func() { close(free) })
+		t.Cleanup(goOn) // or the store could not be closed
+		ended := make(chan error, 1)
 		var copied bytes.Buffer
 		go func() {
 			ended <- s.Backup(context.Background(), writerFunc(func(p []byte) (int, error) {
 				if copied.Len() == 0 {
 					close(blocked)
-					<-goOn
+					<-free
 				}
 				return copied.Write(p)
 			}))
@@ -48,7 +51,7 @@ func TestBackupHoldsUpNobody(t *testing.T) {
 		<-blocked
 		require.Zero(t, s.OpenReads())
 		commit(t, s, store.Change{Owner: "o", Rev: 16, Put: put("a", "later")})
-		close(goOn)
+		goOn()
 		require.NoError(t, <-ended)
 		to := file(t)
 		require.NoError(t, os.WriteFile(to, copied.Bytes(), 0o600))
