@@ -418,7 +418,7 @@ func (d *dispatcher) record(q *channelQueue, it *item, r result) {
 func (d *dispatcher) try(q *channelQueue, it *item, r result, n int) {
 	d.e.writer.start(&newOutcome(d.e, it, r).op, func(err error) {
 		if err != nil && !fatal(err) && !errors.Is(err, store.ErrCorrupt) && d.e.mono() < it.started+d.e.opts.Lease {
-			time.AfterFunc(jitter(n, 5*time.Millisecond, time.Second), func() { d.try(q, it, r, n+1) })
+			d.e.writer.later(jitter(n, 5*time.Millisecond, time.Second), func() { d.try(q, it, r, n+1) })
 			return
 		}
 		if err != nil {

@@ -26,7 +26,7 @@ type writer struct {
 	owned  map[store.Owner]*ownerQueue
 	ready  []*ownerQueue
 	busy   int // goroutines
-	left   int // operations submitted and not done
+	left   int // operations submitted and not done, and those that follow later
 	closed bool
 	idle   chan struct{}
 }
@@ -189,6 +189,17 @@ func (w *writer) start(o *op, finish func(error)) {
 	w.submit([]*op{o})
 }
 
+// later calls f after a pause, for which close waits too. It is called from an operation's finish, and so with w.mu held.
+func (w *writer) later(pause time.Duration, f func()) {
+	w.left++
+	time.AfterFunc(pause, func() {
+		f()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.less()
+	})
+}
+
 func (o *op) end(err error) {
 	if err != nil && o.work != nil {
 		o.work.failed()
@@ -275,6 +286,11 @@ func (w *writer) abandon(ops []*op, cause error) (taken bool) {
 // done is called with w.mu held.
 func (w *writer) done(o *op, err error) {
 	o.end(err)
+	w.less()
+}
+
+// less is called with w.mu held.
+func (w *writer) less() {
 	if w.left--; w.left == 0 && w.idle != nil {
 		close(w.idle)
 		w.idle = nil

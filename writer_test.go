@@ -1,9 +1,11 @@
 package appio_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -431,6 +433,34 @@ func TestClose(t *testing.T) {
 		wg.Wait()
 		require.NoError(t, <-sent, "what was under way is done")
 		require.Len(t, keysOf(t, h.Store, citizens), len(keysOf(t, h.Store, citizens)), "the store is the caller's to close")
+	})
+
+	inBubble(t, "leaves nothing to be tried again", func(t *testing.T) {
+		h := newHookedStore()
+		var mu sync.Mutex
+		var log bytes.Buffer
+		said := func() string {
+			mu.Lock()
+			defer mu.Unlock()
+			return log.String()
+		}
+		w := newTownOn(t, h, func(o *appio.Options) {
+			o.Drain, o.Margin, o.Logger = time.Second, time.Second, slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+		})
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		synctest.Wait()
+		w.email.answer = func(context.Context, appio.Delivery) error { h.onCommit(aborts); return nil }
+		w.send(s, messageTo(giuseppe))
+		synctest.Wait()
+		end()
+		require.Empty(t, said(), "it is still tried")
+		require.NoError(t, w.Close())
+		closed := said()
+		require.Contains(t, closed, "could not be recorded")
+		time.Sleep(time.Minute)
+		require.Equal(t, closed, said(), "after Close")
 	})
 
 	t.Run("refuses all that comes later", func(t *testing.T) {
