@@ -1,10 +1,6 @@
 package pagopa
 
-import (
-	"fmt"
-
-	"github.com/appio-go/appio/fiscalcode"
-)
+import "fmt"
 
 // A NoticeNumber is the 18 digits that the creditor gave to a notice (numero avviso, NAV). The first one, the aux digit,
 // says how the others are to be read:
@@ -27,10 +23,10 @@ func ParseNoticeNumber(s string) (NoticeNumber, error) {
 	return "", errNotice
 }
 
-const (
-	noticeLen   = 18
-	creditorLen = 11
-)
+const noticeLen = 18
+
+// layouts are, by aux digit, how many digits after it are a code, and how many at the end are check digits.
+var layouts = [4]struct{ code, check int }{{2, 2}, {0, 0}, {0, 2}, {2, 2}}
 
 // Valid reports whether n is 18 digits, the first of them 0 to 3.
 func (n NoticeNumber) Valid() bool {
@@ -40,14 +36,19 @@ func (n NoticeNumber) Valid() bool {
 // Check reports whether n is valid and its check digits are right: the 16 digits before them modulo 93. A number with
 // the aux digit 1 has none, so every valid one passes.
 func (n NoticeNumber) Check() bool {
-	if !n.Valid() || n[0] == '1' {
+	if !n.Valid() || layouts[n[0]-'0'].check == 0 {
 		return n.Valid()
 	}
+	return checkDigits(string(n[:noticeLen-2])) == int(n[noticeLen-2]-'0')*10+int(n[noticeLen-1]-'0')
+}
+
+// checkDigits is the number s, which is all digits, modulo 93.
+func checkDigits(s string) int {
 	rest := 0
-	for i := range noticeLen - 2 {
-		rest = (rest*10 + int(n[i]-'0')) % 93
+	for i := range len(s) {
+		rest = (rest*10 + int(s[i]-'0')) % 93
 	}
-	return rest == int(n[noticeLen-2]-'0')*10+int(n[noticeLen-1]-'0')
+	return rest
 }
 
 // AuxDigit is 0 to 3, and -1 if n is not valid.
@@ -57,41 +58,3 @@ func (n NoticeNumber) AuxDigit() int {
 	}
 	return int(n[0] - '0')
 }
-
-// IUV is the creditor's own identifier of the payment (identificativo univoco di versamento): the number without its aux
-// digit, and without the application code that follows a 0. It is "" if n is not valid.
-func (n NoticeNumber) IUV() string {
-	switch n.AuxDigit() {
-	case -1:
-		return ""
-	case 0:
-		return string(n[3:])
-	}
-	return string(n[1:])
-}
-
-// An RPTID names one debt: whose, and which. It is comparable.
-type RPTID struct {
-	Creditor fiscalcode.Organization
-	Notice   NoticeNumber
-}
-
-var errRPTID = fmt.Errorf("%w: an RPT id is the 11 digits of the creditor and a notice number", ErrInvalid)
-
-// ParseRPTID reads the 29 digits of an RPT id, and checks no check digit.
-func ParseRPTID(s string) (RPTID, error) {
-	if len(s) != creditorLen+noticeLen {
-		return RPTID{}, errRPTID
-	}
-	r := RPTID{Creditor: fiscalcode.Organization(s[:creditorLen]), Notice: NoticeNumber(s[creditorLen:])}
-	if !r.Valid() {
-		return RPTID{}, errRPTID
-	}
-	return r, nil
-}
-
-// Valid reports whether both parts are valid.
-func (r RPTID) Valid() bool { return r.Creditor.Valid() && r.Notice.Valid() }
-
-// String is the 29 digits that [ParseRPTID] reads.
-func (r RPTID) String() string { return string(r.Creditor) + string(r.Notice) }

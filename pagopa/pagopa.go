@@ -1,15 +1,18 @@
-// Package pagopa knows what identifies a payment notice and what it costs: notice numbers, IUVs, RPT ids, amounts.
+// Package pagopa knows payment notices of pagoPA: notice numbers and IUVs, RPT ids, the texts in the QR code and the Data Matrix
+// of a paper notice, amounts, and why a notice cannot be paid.
 //
 // It is useful without the engine. Nothing in it does I/O: whether a debt exists, and what is to be paid today, only the
 // creditor can tell.
 //
-// As in package fiscalcode, parsing checks the pattern, and check digits are a separate question: [NoticeNumber.Check].
-// Neither pagoPA nor IO refuses a number for its check digits, and numbers that fail are in use.
+// As in package fiscalcode, parsing checks the pattern, and check digits are a separate question: [NoticeNumber.Check],
+// [RPTID.Check]. Neither pagoPA nor IO refuses a number for its check digits, and numbers that fail are in use. What is read
+// leniently is written strictly: [Code.QR] and [Code.DataMatrix] make no text that a reader would have to forgive.
 package pagopa
 
 import "errors"
 
-// ErrInvalid is returned when text is not what the function parses. No error of this package quotes the text.
+// ErrInvalid is returned when text is not what the function parses, or a value cannot be written. No error of this package
+// quotes the text or the value.
 var ErrInvalid = errors.New("pagopa: invalid")
 
 // digits reports whether s is all digits.

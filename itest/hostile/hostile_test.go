@@ -85,6 +85,24 @@ func TestHostileBytes(t *testing.T) {
 			}
 			return nil
 		}},
+		mutate.Decoder{Name: "codes of notices", Seeds: texts("PAGOPA|002|302032002700000251|03334231200|11", "01199250158 3020 3200 2700 0002 51",
+			"codfase=NBPA;183007157000000000321200001630209310000000000138961P100085240950BSCMTT83A12L719RN\xc0ME SURNAME                            test"+
+				"                                                                                                                      A"),
+			Read: func(_ *rand.Rand, b []byte) error {
+				c, err := pagopa.ParseCode(string(b))
+				if err != nil {
+					return nil
+				}
+				c.Amount = max(c.Amount, 1) // a typed one has none, and some are free
+				text, err := c.QR()
+				if err != nil {
+					return fmt.Errorf("%q is read as %v, which cannot be written: %w", b, c, err)
+				}
+				if again, err := pagopa.ParseCode(text); err != nil || again.RPTID != c.RPTID || again.Amount != c.Amount {
+					return fmt.Errorf("%q is read as %v, and that as %v: %w", b, c, again, err)
+				}
+				return nil
+			}},
 		mutate.Decoder{Name: "messages", Seeds: texts("RSSMRA85M10H501S", "Prima rata della tassa", "La informiamo che il servizio di raccolta cambia orario dal prossimo mese, come da calendario."),
 			Read: func(_ *rand.Rand, b []byte) error {
 				m := appio.Message{To: fiscalcode.Person(b[:min(len(b), 16)]), Subject: string(b), Markdown: string(b), Key: string(b)}
