@@ -2,7 +2,7 @@
 // of a paper notice, amounts, and why a notice cannot be paid.
 //
 // It is useful without the engine. Nothing in it does I/O: whether a debt exists, and what is to be paid today, only the
-// creditor can tell.
+// creditor can tell. Package picture, a module of its own, draws the codes.
 //
 // As in package fiscalcode, parsing checks the pattern, and check digits are a separate question: [NoticeNumber.Check],
 // [RPTID.Check]. Neither pagoPA nor IO refuses a number for its check digits, and numbers that fail are in use. What is read
