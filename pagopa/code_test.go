@@ -99,6 +99,13 @@ func TestParseCodeOfDataMatrix(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, got, name)
 	}
+	for end := range len(sampleMatrix) {
+		c, err := pagopa.ParseCode(sampleMatrix[:end])
+		require.Equal(t, end >= 77, err == nil, "cut off after %d characters", end)
+		if err == nil {
+			require.Equal(t, sample.RPTID, c.RPTID, "cut off after %d characters", end)
+		}
+	}
 	requireNoCode(t, map[string]string{
 		"prefix only":              "codfase=NBPA;",
 		"cut off in the creditor":  sampleMatrix[:76],

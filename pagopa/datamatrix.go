@@ -86,7 +86,7 @@ func parseMatrix(s string) (Code, error) {
 	// Names are padded wrongly by some who print, in IO's own sample too. So if the end is as it should be, places are counted
 	// from there.
 	reason := matrixReason
-	if n := len(text) - len(matrixEnd); n >= matrixName && string(text[n:]) == matrixEnd {
+	if n := len(text) - len(matrixEnd); string(text[n:]) == matrixEnd {
 		text = text[:n]
 		if from := n - (matrixFiller - matrixReason); from >= matrixName {
 			reason = from

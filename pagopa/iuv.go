@@ -61,7 +61,11 @@ func NewNoticeNumber(aux int, code, base string) (NoticeNumber, error) {
 // digit, nor the application code of a number with the aux digit 0; with the others application is "". Check digits are part of
 // an IUV, and taken as they are.
 func NoticeNumberOf(aux int, application, iuv string) (NoticeNumber, error) {
-	if aux < 0 || aux >= len(layouts) || (aux == 0) != (len(application) == 2) || (aux != 0) != (application == "") {
+	codeLen := 0
+	if aux == 0 {
+		codeLen = layouts[0].code
+	}
+	if aux < 0 || aux >= len(layouts) || len(application) != codeLen {
 		return "", errIUV
 	}
 	n := NoticeNumber(string(byte('0'+aux)) + application + iuv)

@@ -93,6 +93,7 @@ func TestNoticeNumberOfIUV(t *testing.T) {
 		"no application code":                {0, "", "202400000012337"},
 		"no application code, but 17 digits": {0, "", "02202400000012337"},
 		"segregation code given twice":       {3, "22", "201151398574181"},
+		"one digit of the IUV apart":         {3, "2", "2201151398574181"},
 		"application code with 1":            {1, "01", "234567890123456"},
 		"application code of letters":        {0, "O1", "000000000000141"},
 		"application code of one digit":      {0, "1", "0000000000000141"},
