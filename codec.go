@@ -18,6 +18,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
 
@@ -45,6 +46,7 @@ const (
 	serviceOwner = "s/"
 	orgOwner     = "o/"
 	keyOwner     = "k/"
+	noticeOwner  = "p/"
 )
 
 // ownerMeta has what kind of store this is.
@@ -64,6 +66,10 @@ func (c *codec) organization(code fiscalcode.Organization) store.Owner {
 }
 
 func (c *codec) apiKey(hash []byte) store.Owner { return c.name(keyOwner, "key", string(hash)) }
+
+func (c *codec) notice(id pagopa.RPTID) store.Owner {
+	return c.name(noticeOwner, "notice", id.String())
+}
 
 // service owners are named in clear: which services there are is public, and they are listed by id.
 func service(id ServiceID) store.Owner { return serviceOwner + store.Owner(id) }

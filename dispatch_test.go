@@ -298,7 +298,7 @@ func TestDelivery(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
 		require.NoError(t, w.PutOrganization(ctx, appio.Organization{Code: comune, Name: "Comune"}))
-		s := w.put()
+		s := w.put(func(s *appio.Service) { s.OtherPayees = true })
 		c := w.enrol(giuseppe, appio.Auto)
 		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
 			p.Channels[appio.Push] = appio.Generic

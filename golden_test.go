@@ -22,6 +22,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
 
@@ -186,6 +187,12 @@ var recordKinds = map[string]func() any{
 	"parked":        func() any { return &parkedRecord{} },
 	"clean-up":      func() any { return &cleanUpRecord{} },
 	"tombstone":     func() any { return &tombstoneRecord{} },
+	"bill":          func() any { return &billRecord{} },
+	"receipt":       func() any { return &receiptRecord{} },
+	"effect":        func() any { return &effectRecord{} },
+	"debtor":        func() any { return &debtorRecord{} },
+	"news":          func() any { return &newsRecord{} },
+	"spread":        func() any { return &spreadRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -239,6 +246,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	})
 	add("service.trial", svc, nil, store.Record{Key: keyService},
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), At: at})
+	add("service.payees", svc, nil, store.Record{Key: keyService},
+		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), MaxPayment: 1, OtherPayees: true, At: at})
 	add("api-key", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyAPIKey}, &apiKeyRecord{Service: goldenService})
 
 	add("data-key", person, nil, store.Record{Key: keyDataKey}, &dataKey)
@@ -295,6 +304,22 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("parked", person, nil, store.Record{Key: prefixParked + store.Key(held.ID), Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, Secure: true, At: at, Lifetime: 3600_000_000, Entry: held})
 	add("clean-up", person, nil, store.Record{Key: taskErase, Lane: cleanUpLane(person.owner), Due: goldenTime}, &cleanUpRecord{From: "m/01HZ", Step: 2})
+	notice := pagopa.RPTID{Creditor: goldenOrg, Notice: "301000000000000123"}
+	owed, bill := c.of(c.notice(notice)), person.billKey(notice)
+	paid := newsRecord{State: Paid, At: at + 2, Event: "evento 1"}
+	add("bill", person, person.personal, store.Record{Key: bill}, &billRecord{
+		Creditor: string(goldenOrg), Notice: string(notice.Notice), Amount: 123_45, Payee: "Comune di Esempio", Text: "TARI, prima rata", Due: at + 1,
+		Invalid: true, Added: at, News: &paid, Paper: true, Messages: []MessageID{goldenID}, Attempt: "dddddddddddddddddddddddddd", Begun: at, Until: at + 1,
+	})
+	add("receipt", person, person.personal, store.Record{Key: receiptKey(bill, at+2)}, &receiptRecord{
+		Creditor: string(goldenOrg), Notice: string(notice.Notice), Amount: 123_45, Payee: "Comune di Esempio", Text: "TARI, prima rata", At: at + 2,
+		Event: "evento 1", Message: goldenID,
+	})
+	add("effect", person, nil, store.Record{Key: prefixEffect + bill[len(prefixBill):], Lane: effectLane(person.owner), Due: goldenTime},
+		&effectRecord{Notice: string(owed.owner), Bill: string(bill)})
+	add("debtor", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner)}, &debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
+	add("news", owed, nil, store.Record{Key: keyNews, Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepNews)}, &paid)
+	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
 	return cases
 }
 

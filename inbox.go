@@ -54,6 +54,9 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 		if err != nil {
 			return f, err
 		}
+		if err := c.addStates(ctx, owner, entries); err != nil {
+			return f, err
+		}
 		for _, m := range entries {
 			if m.Archived == o.Archived && (o.Service == "" || o.Service == m.Service) && len(f.items) < limit {
 				f.add(m, string(m.ID))
@@ -156,7 +159,12 @@ func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, erro
 	if errors.Is(err, errShredded) {
 		return InboxMessage{}, ErrNotFound
 	}
-	return m, err
+	if err != nil {
+		return InboxMessage{}, err
+	}
+	ms := []InboxMessage{m}
+	err = c.addStates(ctx, owner, ms)
+	return ms[0], err
 }
 
 // MarkRead says that the citizen has read a message. It is for good; a second time changes nothing.

@@ -25,7 +25,7 @@ func TestInbox(t *testing.T) {
 	t.Run("has each message as it was written", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
-		s := w.put()
+		s := w.put(func(s *appio.Service) { s.OtherPayees = true })
 		c := w.enrol(giuseppe, appio.Auto)
 		sent := appio.Message{
 			To: giuseppe, Subject: "Avviso di pagamento 😀", Markdown: markdown, Due: time.Date(2026, 9, 30, 21, 59, 59, 0, time.UTC),

@@ -58,7 +58,7 @@ type Inventory struct {
 
 // A Queue is one lane of scheduled records.
 type Queue struct {
-	Kind   string    `json:"kind"` // "deliveries", "clean-up", "parked", "quarantined"
+	Kind   string    `json:"kind"` // "deliveries", "effects", "clean-up", "parked", "quarantined"
 	Lane   uint16    `json:"lane"`
 	Depth  int64     `json:"depth"`  // records
 	Oldest time.Time `json:"oldest"` // when the first of them is or was due
@@ -335,6 +335,8 @@ func laneKind(lane store.Lane) string {
 		return "deliveries"
 	case lane >= laneCleanUp && lane < laneCleanUp+cleanUpLanes:
 		return "clean-up"
+	case lane >= laneEffect && lane < laneEffect+effectLanes:
+		return "effects"
 	case lane == laneParked:
 		return "parked"
 	case lane == laneQuarantined:
@@ -345,7 +347,7 @@ func laneKind(lane store.Lane) string {
 
 func ownerKind(o store.Owner) string {
 	for prefix, kind := range map[string]string{
-		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", string(ownerMeta): "store",
+		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", string(ownerMeta): "store",
 	} {
 		if strings.HasPrefix(string(o), prefix) {
 			return kind
@@ -361,11 +363,13 @@ var (
 		prefixPreference: "preference", prefixActivation: "activation", prefixDecision: "decision", prefixHistory: "consent",
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
+		prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
-		"store\x00" + string(keyRestored): "mark of a restore",
+		"store\x00" + string(keyRestored): "mark of a restore", "notice\x00" + string(keyNews): "news of a notice",
+		"notice\x00" + string(keySpread): "spreading of news",
 	}
 )
 
@@ -375,6 +379,9 @@ func recordKind(owner store.Owner, k store.Key) string {
 	kind := ownerKind(owner)
 	if strings.HasPrefix(key, prefixQuarantine) {
 		return "quarantined"
+	}
+	if kind == "notice" && strings.HasPrefix(key, prefixDebtor) {
+		return "debtor"
 	}
 	if kind != "citizen" {
 		return otherKinds[kind+"\x00"+key]

@@ -223,6 +223,24 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&p) && (rec.Key != prefixParked+store.Key(p.Entry.ID) || rec.Lane != laneParked || rec.Due.IsZero()) {
 			r.problem(kind, p.Message, "it is not where the operator finds it")
 		}
+	case "bill":
+		var b billRecord
+		if into(&b) && rec.Key != r.c.billKey(b.rptID()) {
+			r.problem(kind, "", "it is of another notice")
+		}
+	case "receipt":
+		into(&receiptRecord{})
+	case "effect":
+		into(&effectRecord{})
+	case "debtor":
+		var d debtorRecord
+		if into(&d) && rec.Key != prefixDebtor+store.Key(d.Citizen) {
+			r.problem(kind, "", "it is another citizen")
+		}
+	case "news of a notice":
+		into(&newsRecord{})
+	case "spreading of news":
+		into(&spreadRecord{})
 	case "service":
 		var s serviceRecord
 		if into(&s) && service(s.ID) != r.name {

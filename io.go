@@ -85,6 +85,13 @@ type Options struct {
 	// Channels lists how citizens can be reached beside the inbox. Names must be unique.
 	Channels []Route
 
+	// Payments follows payment notices: what is sent, scanned and paid from then on. Nil: messages may have notices, and
+	// [Engine.Settle], [Citizen.Pay] and [Citizen.ScanNotice] are ErrUnsupported.
+	Payments PaymentGateway
+
+	// PaymentTimeout bounds one call of Payments; 0: 10 s.
+	PaymentTimeout time.Duration
+
 	// Observer is told of each operation, for traces and metrics. Nil: nobody is.
 	Observer Observer
 
@@ -134,6 +141,7 @@ func (o *Options) complete() error {
 	set(&o.MaxSkew, 2*time.Second)
 	set(&o.RevokeWait, 5*time.Second)
 	set(&o.Drain, 20*time.Second)
+	set(&o.PaymentTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -151,7 +159,7 @@ func (o *Options) complete() error {
 	}
 	o.Channels = slices.Clone(o.Channels)
 	switch {
-	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain) < 0:
+	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain, o.PaymentTimeout) < 0:
 		return invalid("Options", "durations of 0 or more")
 	case o.DeliverTimeout > o.longest():
 		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
@@ -431,14 +439,17 @@ func (d *dispatcher) run(ctx context.Context) error {
 	return nil
 }
 
-// turn claims what is due and cleans up. In a store without room a claim may fail where a clean-up, which deletes, does not, and
+// turn claims what is due, passes on news of payments, and cleans up. In a store without room a claim may fail where a clean-up, which deletes, does not, and
 // makes the room: then there is more to do, and no error.
 func (d *dispatcher) turn(ctx context.Context, until time.Time) (taken int, cleaned, more bool, err error) {
 	taken, more, err = d.poll(ctx, until)
 	if err != nil && !errors.Is(err, store.ErrFull) {
 		return taken, false, more, err
 	}
+	told, moreToTell, refused := d.effects(ctx, until)
+	err = cmp.Or(err, refused)
 	cleaned, rest, refused := d.cleanUp(ctx, until)
+	cleaned, rest = cleaned || told, rest || moreToTell
 	if err = cmp.Or(err, refused); cleaned && errors.Is(err, store.ErrFull) {
 		return taken, true, true, nil
 	}

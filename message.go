@@ -97,6 +97,7 @@ type Result struct {
 type MessageStatus struct {
 	Status Status
 	Read   *bool     // nil: not for the service to know
+	Paid   *bool     // likewise, of a message with a notice; nil also where notices are not followed: see Options.Payments
 	At     time.Time // of the decision
 }
 
@@ -109,6 +110,9 @@ type InboxMessage struct {
 	ReadAt   time.Time // zero: not read
 	Read     bool
 	Archived bool
+
+	PaymentState PaymentState // empty: there is nothing to pay, or notices are not followed
+	PaymentAt    time.Time    // when it became so; zero: nothing was heard
 }
 
 // LogValue has no code or text.

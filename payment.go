@@ -3,6 +3,7 @@ package appio
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/pagopa"
@@ -34,6 +35,26 @@ func (n *Notice) validate() error {
 	return nil
 }
 
+// payee is whom the notice of a service's message is of.
+func (n *Notice) payee(s *serviceRecord) fiscalcode.Organization {
+	if n.Payee != "" {
+		return n.Payee
+	}
+	return fiscalcode.Organization(s.Organization)
+}
+
+// permitsNotice reports what is wrong with a service's notice; nil is none.
+func (r *serviceRecord) permitsNotice(n *Notice) error {
+	switch {
+	case n == nil:
+	case int64(n.Amount) > r.MaxPayment:
+		return invalid("Payment.Amount", "no more than the service may ask for")
+	case string(n.payee(r)) != r.Organization && !r.OtherPayees:
+		return invalid("Payment.Payee", "the sender's organization: the service may not name another")
+	}
+	return nil
+}
+
 // A PaymentGateway is the host's side of pagoPA: what a debt is today, and where it is paid. It is called concurrently, and should
 // neither retry nor keep anything: the engine tries again what failed for a moment. It returns as soon as its context ends.
 // Package gateway/gatewaytest shows whether an implementation does so, and has one for tests.
@@ -60,4 +81,62 @@ type Debt struct {
 type Checkout struct {
 	URL       string    // absolute, https
 	ExpiresAt time.Time // zero: not said
+}
+
+// PaymentState is where the payment of a notice stands.
+type PaymentState string
+
+const (
+	Unpaid    PaymentState = "unpaid"
+	Paying    PaymentState = "paying" // begun, and not over yet
+	Paid      PaymentState = "paid"   // for good
+	Expired   PaymentState = "expired"
+	Cancelled PaymentState = "cancelled" // by the creditor
+)
+
+// A PaymentEvent is news of a notice, from the gateway's side.
+type PaymentEvent struct {
+	ID    string // names the event: the same twice is one; 1 to 200 bytes of UTF-8
+	RPTID pagopa.RPTID
+	State PaymentState
+	At    time.Time // when it was so
+}
+
+func (ev *PaymentEvent) validate() error {
+	switch {
+	case ev.ID == "" || len(ev.ID) > 200 || !utf8.ValidString(ev.ID):
+		return invalid("ID", "1 to 200 bytes of UTF-8")
+	case !ev.RPTID.Valid():
+		return invalid("RPTID", "a creditor's code and a notice number")
+	case ev.State != Unpaid && ev.State != Paying && ev.State != Paid && ev.State != Expired && ev.State != Cancelled:
+		return invalid("State", "one of the constants")
+	case micro(ev.At).UnixMicro() <= 0 || ev.At.UTC().Year() > 9999:
+		return invalid("At", "a time after 1970 whose year has at most four digits")
+	}
+	return nil
+}
+
+// A Bill is a notice that a citizen has: of one or several messages, or from paper.
+type Bill struct {
+	RPTID       pagopa.RPTID
+	Amount      pagopa.Amount // as the creditor last said, or the message
+	Payee       string        // the creditor's name; "": not known
+	Description string        // "": not known
+	Due         time.Time     // zero: none
+	State       PaymentState
+	StateAt     time.Time // when it became so; zero: nothing was heard
+	AddedAt     time.Time
+	Paper       bool        // the citizen scanned it
+	Messages    []MessageID // that it came with, oldest first; the last 100
+}
+
+// A Receipt is what is kept of a payment, for the citizen.
+type Receipt struct {
+	RPTID       pagopa.RPTID  `json:"-"`
+	Amount      pagopa.Amount `json:"amount"` // euro cents: the last that was known before the payment
+	Payee       string        `json:"payee,omitempty"`
+	Description string        `json:"description,omitempty"`
+	PaidAt      time.Time     `json:"paid_at"`
+	Event       string        `json:"event"`                // ID of the event that told
+	Message     MessageID     `json:"message_id,omitempty"` // the last it came with; empty: it was paid from paper
 }

@@ -30,6 +30,9 @@ const (
 	prefixWaiting    = "q/w/" // + message id: open work that nobody holds; E
 	prefixLeased     = "q/l/" // + message id: open work under a lease; E
 	prefixParked     = "x/"   // + delivery id; E
+	prefixBill       = "b/"   // + pseudonym of the RPT id
+	prefixReceipt    = "y/"   // + when it was paid, and the same pseudonym
+	prefixEffect     = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
 	prefixCleanUp    = "z/"   // + task; E
 	prefixQuarantine = "?/"   // + lane, due and key of a record that could not be read
 
@@ -41,6 +44,9 @@ const (
 	keyService      store.Key = "S"
 	keyOrganization store.Key = "O"
 	keyAPIKey       store.Key = "A"
+	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
+	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
+	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
@@ -54,7 +60,10 @@ const (
 	laneParked      store.Lane = 0x0400
 	laneQuarantined store.Lane = 0x0500
 
+	laneEffect store.Lane = 0x0200 // to 0x020f
+
 	deliveryLanes = 64
+	effectLanes   = 16
 	cleanUpLanes  = 16
 )
 
@@ -64,6 +73,10 @@ func deliveryLane(id ServiceID) store.Lane {
 
 func cleanUpLane(owner store.Owner) store.Lane {
 	return laneCleanUp + store.Lane(hash32(string(owner))%cleanUpLanes)
+}
+
+func effectLane(owner store.Owner) store.Lane {
+	return laneEffect + store.Lane(hash32(string(owner))%effectLanes)
 }
 
 func hash32(s string) uint32 {
@@ -199,6 +212,7 @@ type serviceRecord struct {
 	Basis        LegalBasis   `msgpack:"b,omitempty"`
 	Secure       bool         `msgpack:"sc,omitempty"`
 	MaxPayment   int64        `msgpack:"mp,omitempty"`
+	OtherPayees  bool         `msgpack:"py,omitempty"`
 	Trial        []string     `msgpack:"tr,omitempty"`
 	Prefixes     []string     `msgpack:"px,omitempty"`
 	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic
@@ -210,7 +224,7 @@ type serviceRecord struct {
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
-		Secure: s.SecureChannels, MaxPayment: int64(s.MaxPayment), At: at,
+		Secure: s.SecureChannels, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
 		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
 	}
 	for _, p := range s.Trial {
@@ -228,7 +242,7 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
-		Basis: r.Basis, SecureChannels: r.Secure, MaxPayment: pagopa.Amount(r.MaxPayment),
+		Basis: r.Basis, SecureChannels: r.Secure, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -340,6 +354,60 @@ func (r *messageRecord) message(to fiscalcode.Person) Message {
 		m.Payment = &Notice{pagopa.NoticeNumber(n.Number), pagopa.Amount(n.Amount), fiscalcode.Organization(n.Payee), n.Invalid}
 	}
 	return m
+}
+
+// A newsRecord is what was said last of a notice.
+type newsRecord struct {
+	State PaymentState `msgpack:"s"`
+	At    int64        `msgpack:"t"`
+	Event string       `msgpack:"i"`
+}
+
+// A billRecord is a citizen's notice.
+type billRecord struct {
+	Creditor string      `msgpack:"c"`
+	Notice   string      `msgpack:"n"`
+	Amount   int64       `msgpack:"a"`
+	Payee    string      `msgpack:"p,omitempty"` // name
+	Text     string      `msgpack:"x,omitempty"`
+	Due      int64       `msgpack:"d,omitempty"`
+	Invalid  bool        `msgpack:"i,omitempty"` // after Due
+	Added    int64       `msgpack:"t"`
+	News     *newsRecord `msgpack:"s,omitempty"`
+	Paper    bool        `msgpack:"r,omitempty"`
+	Messages []MessageID `msgpack:"m,omitempty"`
+	Attempt  string      `msgpack:"k,omitempty"` // key of the payment that was begun last
+	Begun    int64       `msgpack:"b,omitempty"` // when
+	Until    int64       `msgpack:"u,omitempty"` // when its checkout ends
+}
+
+// A receiptRecord is of a bill at the moment at which it was learnt that it is paid.
+type receiptRecord struct {
+	Creditor string    `msgpack:"c"`
+	Notice   string    `msgpack:"n"`
+	Amount   int64     `msgpack:"a"`
+	Payee    string    `msgpack:"p,omitempty"`
+	Text     string    `msgpack:"x,omitempty"`
+	At       int64     `msgpack:"t"`
+	Event    string    `msgpack:"i"`
+	Message  MessageID `msgpack:"m,omitempty"`
+}
+
+// An effectRecord is for the owner of a notice, who is to know of the citizen's bill.
+type effectRecord struct {
+	Notice string `msgpack:"n"` // name of the owner
+	Bill   string `msgpack:"b"` // key among the citizen's records
+}
+
+// A debtorRecord is a citizen's bill, as its notice knows it. It is a hint: an erasure leaves it behind.
+type debtorRecord struct {
+	Citizen string `msgpack:"c"` // name of the owner
+	Bill    string `msgpack:"b"`
+}
+
+// A spreadRecord is how far the debtors of a notice have been told.
+type spreadRecord struct {
+	From string `msgpack:"f,omitempty"`
 }
 
 type stateRecord struct {

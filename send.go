@@ -2,6 +2,7 @@ package appio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
 
@@ -136,6 +138,11 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		fail(fmt.Errorf("%w: the service is being changed", ErrBusy))
 		return
 	}
+	creditor, err := s.creditor(ctx, ms)
+	if err != nil {
+		fail(err)
+		return
+	}
 	ops := make([]*op, 0, len(ms))
 	at := make([]int, 0, len(ms))
 	as := make([]acceptance, len(ms))
@@ -144,6 +151,10 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		if err := a.prepare(s, ms[i]); err != nil {
 			results[i] = Result{Err: err}
 			continue
+		}
+		if n := a.m.Payment; n != nil && s.e.opts.Payments != nil {
+			a.rptID = pagopa.RPTID{Creditor: cmp.Or(n.Payee, creditor), Notice: n.Number}
+			a.bill = a.owner.billKey(a.rptID)
 		}
 		ops, at = append(ops, a.op()), append(at, i)
 	}
@@ -156,11 +167,31 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 	}
 }
 
+// creditor is whom notices are of that name no payee, where they are followed: the bill of a notice is read with what decides.
+func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organization, error) {
+	if s.e.opts.Payments == nil || !slices.ContainsFunc(ms, func(m Message) bool { return m.Payment != nil && m.Payment.Payee == "" }) {
+		return "", nil
+	}
+	if now := s.e.services.now(service(s.id)); now != nil {
+		if now.err != nil || now.record == nil {
+			return "", cmp.Or(now.err, ErrNotFound)
+		}
+		return fiscalcode.Organization(now.record.Organization), nil
+	}
+	r, err := s.e.readService(ctx, s.id)
+	if err != nil {
+		return "", err
+	}
+	return fiscalcode.Organization(r.Organization), nil
+}
+
 // An acceptance is one message on its way to a decision.
 type acceptance struct {
 	s      *Sender
 	m      Message
 	owner  *ownerCodec
+	rptID  pagopa.RPTID // of its notice, where notices are followed
+	bill   store.Key    // likewise; "": there is none
 	id     MessageID
 	body   []byte // of the message, with a Key
 	result Result
@@ -195,6 +226,9 @@ func (a *acceptance) prepare(s *Sender, m Message) error {
 func (a *acceptance) op() *op {
 	a.id = MessageID(a.s.e.ulids.next(a.s.e.now()))
 	keys := a.owner.consentKeys(a.s.id)
+	if a.bill != "" {
+		keys = append(keys, a.bill)
+	}
 	if a.body != nil {
 		keys = append(keys, a.owner.repeatKey(a.s.id, a.m.Key))
 	}
@@ -223,8 +257,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
 		return err
 	}
-	if m.Payment != nil && int64(m.Payment.Amount) > svc.MaxPayment {
-		return invalid("Payment.Amount", "no more than the service may ask for")
+	if err := svc.permitsNotice(m.Payment); err != nil {
+		return err
+	}
+	if a.bill != "" && a.rptID.Creditor != m.Payment.payee(svc) {
+		return fmt.Errorf("%w: the service's organization is being changed", ErrBusy)
 	}
 	if a.body != nil && planted != "no-key" {
 		var r repeatRecord
@@ -268,11 +305,27 @@ func (a *acceptance) apply(tx *draft) error {
 		return nil
 	}
 	stored := newMessageRecord(a.s.id, m, toMicro(now))
-	if n := stored.Payment; n != nil && n.Payee == "" {
-		n.Payee = svc.Organization
+	if n := stored.Payment; n != nil {
+		n.Payee = string(m.Payment.payee(svc))
 	}
 	if err := tx.putPersonal(store.Record{Key: messageKey(a.id)}, stored); err != nil {
 		return err
+	}
+	if a.bill != "" {
+		b, err := tx.readBill(a.bill)
+		if errors.Is(err, store.ErrCorrupt) {
+			tx.quarantine(tx.get(a.bill))
+		} else if err != nil {
+			return err
+		}
+		fresh := b == nil
+		if fresh {
+			b = &billRecord{Added: toMicro(now)}
+		}
+		b.addMessage(a.id, stored, svc.OrgName)
+		if err := tx.putBill(a.bill, b, fresh, now); err != nil {
+			return err
+		}
 	}
 	if m.To == fiscalcode.Sandbox && tx.get(taskTrim) == nil {
 		if err := tx.putCleanUp(taskTrim, cleanUpRecord{}, toMicro(now.Add(trimAfter))); err != nil {
@@ -403,8 +456,9 @@ func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID)
 		}
 		read := state.ReadAt != 0
 		st.Read = &read
+		st.Paid, err = s.e.paid(ctx, d, m)
 	}
-	return st, nil
+	return st, err
 }
 
 // CanContact reports whether a message would be processed now. Unknown and unwilling look alike. A recipient whom the service

@@ -80,7 +80,7 @@ func TestMessageLimits(t *testing.T) {
 		{"Payment.Payee", "1537637100", pay(func(n *appio.Notice) { n.Payee = "1537637100" })},
 	} {
 		w, ctx := newTown(t), t.Context()
-		s := w.put(func(s *appio.Service) { s.MaxPayment = 9_999_999_999 })
+		s := w.put(func(s *appio.Service) { s.MaxPayment, s.OtherPayees = 9_999_999_999, true })
 		citizen := w.enrol(giuseppe, appio.Auto)
 		before := len(recordsOf(t, w.store, ""))
 		m := messageTo(giuseppe, c.set)

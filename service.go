@@ -41,6 +41,7 @@ type Service struct {
 
 	SecureChannels bool                // no e-mail, push without text: see Route.Secure
 	MaxPayment     pagopa.Amount       // the most that a payment notice may ask for; 0: no payment notices
+	OtherPayees    bool                // its notices may name a payee other than its organization
 	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
 	Prefixes       []netip.Prefix      // where its keys may be used from; empty: anywhere; at most 1,000
 
@@ -246,7 +247,7 @@ func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
 // permissive reports whether a service may do after a change whatever it could before.
 func (r *serviceRecord) permissive(after *serviceRecord) bool {
 	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial) &&
-		r.MaxPayment <= after.MaxPayment
+		r.MaxPayment <= after.MaxPayment && (!r.OtherPayees || after.OtherPayees)
 }
 
 // Service is the service with this id, or ErrNotFound.

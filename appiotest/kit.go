@@ -105,7 +105,7 @@ func (k *Kit) Service(id appio.ServiceID) *appio.Sender {
 	err := k.PutOrganization(ctx, appio.Organization{Code: Organization, Name: "Comune di Esempio"})
 	if err == nil {
 		err = k.PutService(ctx, appio.Service{
-			ID: id, Name: "Servizio " + string(id), Organization: Organization, State: appio.Live, MaxPayment: 10_000_00,
+			ID: id, Name: "Servizio " + string(id), Organization: Organization, State: appio.Live, MaxPayment: 10_000_00, OtherPayees: true,
 		})
 	}
 	if err != nil {

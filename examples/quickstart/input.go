@@ -85,6 +85,7 @@ func parseService(e entry) (service, error) {
 			Category:       choice(o, "category", optional, map[string]appio.Category{"STANDARD": appio.Standard, "SPECIAL": appio.Special}),
 			SecureChannels: o.boolean("require_secure_channels", false),
 			MaxPayment:     pagopa.Amount(o.integer("max_allowed_payment_amount", optional)),
+			OtherPayees:    true, // as IO lets every service
 		},
 		organization: appio.Organization{Code: code, Name: o.text("organization_name", required), SignedAt: longAgo},
 	}

@@ -1,0 +1,328 @@
+package appio_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// A gateway knows every debt, unless told otherwise.
+type gateway struct {
+	mu       sync.Mutex
+	verified int
+	keys     []string // of payments that were begun
+	verify   func(id pagopa.RPTID) (appio.Debt, error)
+	start    func(d appio.Debt, key string) (appio.Checkout, error)
+}
+
+func (g *gateway) Verify(_ context.Context, id pagopa.RPTID) (appio.Debt, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.verified++
+	if g.verify != nil {
+		return g.verify(id)
+	}
+	return appio.Debt{RPTID: id, Amount: 56_78, Payee: "Comune di Esempio", Description: "TARI 2026", Due: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)}, nil
+}
+
+func (g *gateway) Start(_ context.Context, d appio.Debt, key string) (appio.Checkout, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys = append(g.keys, key)
+	if g.start != nil {
+		return g.start(d, key)
+	}
+	return appio.Checkout{URL: "https://paga.example.it/" + key}, nil
+}
+
+func TestPay(t *testing.T) {
+	t.Parallel()
+	t.Run("a notice of a message", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{}
+		w, ctx := newTown(t, withPayments(g)), t.Context()
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		id := w.send(s, messageTo(giuseppe, withNotice))
+		out, err := c.Pay(ctx, rptID)
+		require.NoError(t, err)
+		again, err := c.Pay(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, out, again, "a second time it is the same payment")
+		m, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, appio.Paying, m.PaymentState)
+		bill, err := c.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, pagopa.Amount(56_78), bill.Amount, "what the creditor says counts")
+		require.Equal(t, "Comune di Esempio", bill.Payee)
+		require.False(t, bill.Paper)
+
+		w.advance(time.Hour + time.Second)
+		bill, err = c.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, appio.Unpaid, bill.State, "nothing was heard, and the checkout has ended")
+		other, err := c.Pay(ctx, rptID)
+		require.NoError(t, err)
+		require.NotEqual(t, out, other)
+
+		require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Paid, At: w.now()}))
+		w.flush()
+		before := g.verified
+		_, err = c.Pay(ctx, rptID)
+		var fault *pagopa.Fault
+		require.ErrorAs(t, err, &fault)
+		require.True(t, fault.Paid())
+		require.Equal(t, before, g.verified)
+		w.sound()
+	})
+	t.Run("the same payment after a crash", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{}
+		crash := true
+		g.start = func(d appio.Debt, key string) (appio.Checkout, error) {
+			if crash {
+				return appio.Checkout{}, errors.New("the process dies")
+			}
+			return appio.Checkout{URL: "https://paga.example.it/" + key, ExpiresAt: time.Now().Add(time.Minute)}, nil
+		}
+		s := memstore.New()
+		w, ctx := newTownOn(t, s, withPayments(g)), t.Context()
+		c := w.enrol(giuseppe, appio.Auto)
+		_, err := c.Pay(ctx, rptID)
+		require.ErrorContains(t, err, "the process dies")
+		crash = false
+		w = newTownOn(t, s, withPayments(g))
+		c = w.person(giuseppe)
+		_, err = c.Pay(ctx, rptID)
+		require.NoError(t, err)
+		for _, k := range g.keys {
+			require.Equal(t, g.keys[0], k)
+		}
+		w.advance(2 * time.Minute)
+		bill, err := c.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, appio.Unpaid, bill.State, "the gateway said when its checkout ends")
+	})
+	t.Run("not after the due date, where the notice is then invalid", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{}
+		w, ctx := newTown(t, withPayments(g)), t.Context()
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		id := w.send(s, messageTo(giuseppe, func(m *appio.Message) {
+			m.Due = w.now().Add(time.Hour)
+			m.Payment = &appio.Notice{Number: notice, Amount: 12_34, InvalidAfterDue: true}
+		}))
+		w.advance(2 * time.Hour)
+		_, err := c.Pay(ctx, rptID)
+		require.ErrorIs(t, err, appio.ErrExpired)
+		require.Zero(t, g.verified)
+		m, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, appio.Expired, m.PaymentState)
+		require.NoError(t, w.Settle(ctx, event("1", appio.Paid, 5)))
+		w.flush()
+		m, err = c.Message(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, appio.Paid, m.PaymentState, "it was paid in time after all")
+	})
+	t.Run("what the gateway says of it is news to all who have it", func(t *testing.T) {
+		t.Parallel()
+		for detail, want := range map[string]appio.PaymentState{
+			"PAA_PAGAMENTO_DUPLICATO": appio.Paid, "PAA_PAGAMENTO_SCADUTO": appio.Expired, "PAA_PAGAMENTO_ANNULLATO": appio.Cancelled,
+			"PAA_PAGAMENTO_IN_CORSO": appio.Paying, "PAA_PAGAMENTO_SCONOSCIUTO": appio.Unpaid,
+		} {
+			g := &gateway{verify: func(pagopa.RPTID) (appio.Debt, error) { return appio.Debt{}, pagopa.NewFault(detail) }}
+			w, ctx := newTown(t, withPayments(g)), t.Context()
+			s := w.put()
+			w.enrol(giuseppe, appio.Auto)
+			other := w.enrol(matteo, appio.Auto)
+			w.send(s, messageTo(giuseppe, withNotice))
+			w.send(s, messageTo(matteo, withNotice))
+			_, err := w.person(giuseppe).Pay(ctx, rptID)
+			var fault *pagopa.Fault
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, detail, fault.Detail)
+			require.Equal(t, 1, g.verified, "it is not asked again")
+			w.flush()
+			bill, err := other.Bill(ctx, rptID)
+			require.NoError(t, err)
+			require.Equal(t, want, bill.State, detail)
+		}
+	})
+	t.Run("a gateway that fails for a moment is asked again", func(t *testing.T) {
+		t.Parallel()
+		for name, failure := range map[string]error{"fault": pagopa.NewFault("PPT_UNHEARD_OF"), "error": errors.New("reset")} {
+			g := &gateway{}
+			g.verify = func(id pagopa.RPTID) (appio.Debt, error) {
+				if g.verified < 3 {
+					return appio.Debt{}, failure
+				}
+				return appio.Debt{RPTID: id, Amount: 1}, nil
+			}
+			w := newTown(t, withPayments(g))
+			c := w.enrol(giuseppe, appio.Auto)
+			_, err := c.Pay(t.Context(), rptID)
+			require.NoError(t, err, name)
+			require.Equal(t, 3, g.verified)
+		}
+	})
+	t.Run("a bad gateway is an error", func(t *testing.T) {
+		t.Parallel()
+		for name, change := range map[string]func(*gateway){
+			"panic": func(g *gateway) { g.verify = func(pagopa.RPTID) (appio.Debt, error) { panic("RSSMRA85M10H501S") } },
+			"another notice": func(g *gateway) {
+				g.verify = func(pagopa.RPTID) (appio.Debt, error) { return appio.Debt{Amount: 1}, nil }
+			},
+			"no amount": func(g *gateway) {
+				g.verify = func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id}, nil }
+			},
+			"a URL in clear": func(g *gateway) {
+				g.start = func(appio.Debt, string) (appio.Checkout, error) { return appio.Checkout{URL: "http://example.it"}, nil }
+			},
+			"a fault at the start": func(g *gateway) {
+				g.start = func(appio.Debt, string) (appio.Checkout, error) {
+					return appio.Checkout{}, pagopa.NewFault("PAA_PAGAMENTO_IN_CORSO")
+				}
+			},
+		} {
+			g := &gateway{}
+			change(g)
+			w := newTown(t, withPayments(g))
+			c := w.enrol(giuseppe, appio.Auto)
+			out, err := c.Pay(t.Context(), rptID)
+			require.Error(t, err, name)
+			require.Zero(t, out)
+			require.NotContains(t, err.Error(), "RSSMRA")
+			if name == "a fault at the start" {
+				bill, err := c.Bill(t.Context(), rptID)
+				require.NoError(t, err)
+				require.Equal(t, appio.Unpaid, bill.State, "nothing has begun")
+			}
+		}
+	})
+	t.Run("a slow gateway has its time", func(t *testing.T) {
+		t.Parallel()
+		w := newTown(t, func(o *appio.Options) {
+			o.Payments, o.PaymentTimeout = slowGateway{}, 10*time.Millisecond
+		})
+		c := w.enrol(giuseppe, appio.Auto)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := c.Pay(ctx, rptID)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, ctx.Err())
+	})
+}
+
+type slowGateway struct{}
+
+func (slowGateway) Verify(ctx context.Context, _ pagopa.RPTID) (appio.Debt, error) {
+	<-ctx.Done()
+	return appio.Debt{}, ctx.Err()
+}
+
+func (slowGateway) Start(context.Context, appio.Debt, string) (appio.Checkout, error) {
+	return appio.Checkout{}, nil
+}
+
+func TestScanNotice(t *testing.T) {
+	t.Parallel()
+	g := &gateway{}
+	w, ctx := newTown(t, withPayments(g)), t.Context()
+	s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+	code := pagopa.Code{RPTID: rptID, Amount: 12_34, Debtor: giuseppe, Name: "GIUSEPPE GARIBALDI", Reason: "TARI"}
+	qr, err := code.QR()
+	require.NoError(t, err)
+	matrix, err := code.DataMatrix("123456")
+	require.NoError(t, err)
+	for i, text := range []string{qr, matrix, "01199250158 3020 3200 2700 000251"} {
+		d, err := c.ScanNotice(ctx, text)
+		require.NoError(t, err)
+		require.Equal(t, rptID, d.RPTID)
+		require.Equal(t, pagopa.Amount(56_78), d.Amount)
+		require.Equal(t, i+1, g.verified)
+	}
+	bills, err := c.Bills(ctx)
+	require.NoError(t, err)
+	require.Len(t, bills, 1)
+	require.Equal(t, appio.Bill{
+		RPTID: rptID, Amount: 56_78, Payee: "Comune di Esempio", Description: "TARI 2026", Due: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC),
+		State: appio.Unpaid, AddedAt: bills[0].AddedAt, Paper: true,
+	}, bills[0])
+
+	_, err = c.Pay(ctx, rptID)
+	require.NoError(t, err)
+	require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Paid, At: w.now()}))
+	w.flush()
+	receipts := collect(t, c.Payments())
+	require.Len(t, receipts, 1)
+	require.Equal(t, pagopa.Amount(56_78), receipts[0].Amount)
+	require.Empty(t, receipts[0].Message)
+	id := w.send(s, messageTo(giuseppe, withNotice))
+	m, err := c.Message(ctx, id)
+	require.NoError(t, err)
+	require.Equal(t, appio.Paid, m.PaymentState, "a message with the notice comes late")
+	w.sound()
+
+	_, err = c.ScanNotice(ctx, "PAGOPA|001|nothing")
+	requireField(t, err, "text", "nothing")
+	_, err = w.person(matteo).ScanNotice(ctx, qr)
+	require.ErrorIs(t, err, appio.ErrNotFound)
+	_, err = w.person(matteo).Pay(ctx, rptID)
+	require.ErrorIs(t, err, appio.ErrNotFound)
+	_, err = c.Pay(ctx, pagopa.RPTID{Creditor: comune, Notice: "1"})
+	requireField(t, err, "RPTID", "")
+}
+
+// Where a bill cannot be read it is put aside, and what is said of the notice from then on makes a new one.
+func TestDamagedBill(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+	s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+	w.send(s, messageTo(giuseppe, withNotice))
+	w.flush()
+	damage := func() {
+		for _, r := range recordsOf(t, w.store, "c/") {
+			if !strings.HasPrefix(string(r.Key), "b/") {
+				continue
+			}
+			snaps, err := w.store.View(ctx, []store.Read{{Owner: r.Owner}})
+			require.NoError(t, err)
+			r.Value = append([]byte(nil), r.Value...)
+			r.Value[len(r.Value)-1] ^= 1
+			errs, err := w.store.Commit(ctx, []store.Change{{Owner: r.Owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+			require.NoError(t, err)
+			require.Empty(t, errs)
+		}
+	}
+	for i, do := range []func() error{
+		func() error { return w.Settle(ctx, event("1", appio.Paid, 5)) },
+		func() error { w.send(s, messageTo(giuseppe, withNotice)); return nil },
+		func() error { _, err := c.ScanNotice(ctx, "01199250158 "+string(notice)); return err },
+	} {
+		damage()
+		_, err := c.Bill(ctx, rptID)
+		if i == 1 {
+			require.ErrorIs(t, err, appio.ErrNotFound, "it was put aside")
+		} else {
+			require.ErrorIs(t, err, store.ErrCorrupt)
+		}
+		require.NoError(t, do())
+		w.flush()
+		require.Contains(t, fmt.Sprint(keysOf(t, w.store, "c/")), "?/")
+	}
+	bill, err := c.Bill(ctx, rptID)
+	require.NoError(t, err)
+	require.Equal(t, appio.Paid, bill.State)
+}
