@@ -7,6 +7,7 @@ replace github.com/appio-go/appio => ../
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/appio-go/appio v0.0.0-00010101000000-000000000000
+	github.com/arran4/golang-ical v0.3.4
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
 )
