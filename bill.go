@@ -101,6 +101,9 @@ func (d *draft) hear(key store.Key, news *newsRecord) error {
 	if before != nil && before.State == Paid {
 		d.del(receiptKey(key, before.At))
 	}
+	if news.State != Unpaid && news.State != Paying {
+		d.del(remindBillKey(key))
+	}
 	if news.State != Paid {
 		return nil
 	}

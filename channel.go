@@ -19,6 +19,7 @@ type Route struct {
 	Default     Content // once a citizen chose a mode. Push: Generic.
 	Secure      Content // the most for a secure service or message. Push: Generic.
 	Unvalidated bool    // addresses need no proof. Push: true.
+	Reminders   bool    // reminders go by it too. Push: true.
 	ByCode      bool    // the channel itself knows where people are: deliveries have To and no Address
 
 	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout, with the same bound
@@ -61,6 +62,7 @@ type Delivery struct {
 	Address  Address           // zero with Route.ByCode
 	To       fiscalcode.Person // empty unless Route.ByCode
 	Language string            // the citizen's first; empty: not chosen
+	Reminder ReminderKind      // that it is; empty: the message itself
 	Withdraw string            // a token that withdraws this service's use of this channel; see Engine.Withdraw
 
 	Message          MessageID

@@ -54,6 +54,7 @@ type Profile struct {
 	Channels        Channels  // master switches, and the most each channel may show
 	Addresses       []Address // at most 50
 	Languages       []string  // "it", "en", in order; at most 10
+	Reminders       Reminders // what the citizen wants to be reminded of: see Options.Reminders
 	Version         int       // set by the engine: one more with each change; 0: there is no profile
 }
 

@@ -260,7 +260,8 @@ func (e *Engine) refusedNow(ctx context.Context, s sending) (bool, error) {
 		return true, err
 	}
 	content, address, _ := e.permitted(cs, rec, s.Citizen, s.Channel, s.Address.ID, s.Secure, e.now())
-	return content < s.Content || address.Value != s.Address.Value, nil
+	unwanted := s.Reminder != "" && (cs.profile == nil || !cs.profile.reminders().has(s.Reminder))
+	return unwanted || content < s.Content || address.Value != s.Address.Value, nil
 }
 
 // A consentChange is one change of what a citizen allows: of the profile, of one service's preference, or of an activation.

@@ -127,7 +127,7 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 	for i, a := range as {
 		v.reads[i].Owner = a.it.owner
 		v.services[a.pass.owners[1]] = nil
-		if k := a.it.flow.known.Load(); k != nil && k.consent != nil {
+		if k := a.it.flow.known.Load(); k != nil && k.consent != nil && a.it.entry.Reminder == "" {
 			v.known[i] = k
 		}
 	}
@@ -138,6 +138,12 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 			d.want(k, &v.reads[i])
 		}
 		d.want(messageKey(it.message), &v.reads[i])
+		if it.entry.Reminder != "" {
+			d.want(stateKey(it.message), &v.reads[i])
+			if it.entry.Bill != "" {
+				d.want(store.Key(it.entry.Bill), &v.reads[i])
+			}
+		}
 		seen[i].draft = d
 	})
 	if err != nil {
@@ -197,9 +203,19 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		}
 		it.flow.learnConsent(seen.draft.rev, cs, m)
 	}
+	if it.entry.Reminder != "" {
+		if s := e.opts.Reminders; s != nil && s.inHours(now).After(now) {
+			return &result{kind: resultBack, after: s.inHours(now).Sub(now)}
+		}
+		if why, err := e.moot(seen.draft, cs, it, now); err != nil {
+			return unreadable(err)
+		} else if why != "" {
+			return &result{kind: resultVoid, cause: why}
+		}
+	}
 	a.code = cs.profile.Code
 	a.delivery = Delivery{
-		ID: it.entry.ID, Channel: route.Name, Attempt: it.entry.Attempts + 1, Content: content, Address: address,
+		ID: it.entry.ID, Channel: route.Name, Attempt: it.entry.Attempts + 1, Content: content, Address: address, Reminder: it.entry.Reminder,
 		Message: it.message, Service: it.service, ServiceName: svc.Name, OrganizationName: svc.OrgName,
 		Due: fromMicro(m.Due), ExpiresAt: fromMicro(it.expires), Withdraw: e.codec.sealWithdrawal(it.owner, it.service, route.Name),
 	}
@@ -213,7 +229,7 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		whole := m.message("")
 		a.delivery.Subject, a.delivery.Markdown, a.delivery.Payment = whole.Subject, whole.Markdown, whole.Payment
 	}
-	a.what = sending{it.entry.ID, it.owner, it.service, route.Name, address, content, it.secure}
+	a.what = sending{it.entry.ID, it.owner, it.service, route.Name, address, content, it.secure, it.entry.Reminder}
 	return nil
 }
 

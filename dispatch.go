@@ -26,10 +26,22 @@ type dispatcher struct {
 	stopping bool // nothing more is taken
 	pending  int  // items that are queued, under way, or whose outcome is not committed
 	idle     chan struct{}
-	wake     chan struct{}                 // to look for due work: room again, or a retry that comes soon
-	after    map[store.Lane]store.Position // where to go on in lanes whose head cannot be taken
-	failure  error                         // of the store
-	tried    atomic.Int64                  // deliveries
+	wake     chan struct{} // to look for due work: room again, or a retry that comes soon
+	failure  error         // of the store
+	tried    atomic.Int64  // deliveries
+
+	laneReader            // of deliveries, effects and clean-up
+	reminders  laneReader // of reminders, which are looked for beside them
+}
+
+// A laneReader reads what is due, a page of each lane.
+type laneReader struct {
+	store store.Store
+	after map[store.Lane]store.Position // where to go on in lanes whose head cannot be taken
+}
+
+func newLaneReader(s store.Store) laneReader {
+	return laneReader{s, map[store.Lane]store.Position{}}
 }
 
 const (
@@ -38,7 +50,8 @@ const (
 )
 
 func newDispatcher(e *Engine) *dispatcher {
-	d := &dispatcher{e: e, queues: map[string]*channelQueue{}, wake: make(chan struct{}, 1), after: map[store.Lane]store.Position{}}
+	d := &dispatcher{e: e, queues: map[string]*channelQueue{}, wake: make(chan struct{}, 1),
+		laneReader: newLaneReader(e.store), reminders: newLaneReader(e.store)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	for i := range e.opts.Channels {
 		r := &e.opts.Channels[i]
@@ -151,23 +164,23 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 }
 
 // read is a page of each of some lanes, from where advance left off.
-func (d *dispatcher) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {
+func (l *laneReader) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {
 	lanes := map[store.Lane][]store.Record{}
 	var heads []store.Lane
 	for i := range n {
 		lane := base + store.Lane(i)
-		after, ok := d.after[lane]
+		after, ok := l.after[lane]
 		if !ok {
 			heads = append(heads, lane)
 			continue
 		}
-		recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: []store.Lane{lane}, Until: until, After: after, Limit: pageSize})
+		recs, err := l.store.Due(ctx, store.DueQuery{Lanes: []store.Lane{lane}, Until: until, After: after, Limit: pageSize})
 		if err != nil {
 			return nil, err
 		}
 		lanes[lane] = recs
 	}
-	recs, err := d.e.store.Due(ctx, store.DueQuery{Lanes: heads, Until: until, Limit: pageSize})
+	recs, err := l.store.Due(ctx, store.DueQuery{Lanes: heads, Until: until, Limit: pageSize})
 	for _, r := range recs {
 		lanes[r.Lane] = append(lanes[r.Lane], r)
 	}
@@ -176,16 +189,16 @@ func (d *dispatcher) read(ctx context.Context, base store.Lane, n int, until tim
 
 // advance sets where the next look goes on: where nothing of a full page could be moved, behind it, so that what is stuck at the
 // head of a lane does not hold up the rest; otherwise at the head. It reports whether there may be more.
-func (d *dispatcher) advance(lanes map[store.Lane][]store.Record, moved map[store.Lane]int) (more bool) {
+func (l *laneReader) advance(lanes map[store.Lane][]store.Record, moved map[store.Lane]int) (more bool) {
 	for lane, recs := range lanes {
 		if len(recs) < pageSize {
-			delete(d.after, lane)
+			delete(l.after, lane)
 			continue
 		}
 		more = true
 		if moved[lane] == 0 {
 			last := recs[len(recs)-1]
-			d.after[lane] = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+			l.after[lane] = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 		}
 	}
 	return more

@@ -53,6 +53,8 @@ type sending struct {
 	Address Address // as it was read; ID empty: none
 	Content Content
 	Secure  bool // by the message
+
+	Reminder ReminderKind // that it is; empty: none
 }
 
 // enter takes a pass, or reports false if a gate is closed.

@@ -193,6 +193,7 @@ var recordKinds = map[string]func() any{
 	"debtor":        func() any { return &debtorRecord{} },
 	"news":          func() any { return &newsRecord{} },
 	"spread":        func() any { return &spreadRecord{} },
+	"reminder":      func() any { return &reminderRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -304,6 +305,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("parked", person, nil, store.Record{Key: prefixParked + store.Key(held.ID), Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, Secure: true, At: at, Lifetime: 3600_000_000, Entry: held})
 	add("clean-up", person, nil, store.Record{Key: taskErase, Lane: cleanUpLane(person.owner), Due: goldenTime}, &cleanUpRecord{From: "m/01HZ", Step: 2})
+	add("profile.reminders", person, person.personal, store.Record{Key: keyProfile},
+		&profileRecord{Code: string(goldenPerson), Mode: Auto, SettingsVersion: 1, Inbox: true, Version: 1, Reminders: 5})
 	notice := pagopa.RPTID{Creditor: goldenOrg, Notice: "301000000000000123"}
 	owed, bill := c.of(c.notice(notice)), person.billKey(notice)
 	paid := newsRecord{State: Paid, At: at + 2, Event: "evento 1"}
@@ -319,6 +322,14 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&effectRecord{Notice: string(owed.owner), Bill: string(bill)})
 	add("debtor", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner)}, &debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
 	add("news", owed, nil, store.Record{Key: keyNews, Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepNews)}, &paid)
+	add("work.reminder", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{
+			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}}})
+	add("parked.reminder", person, nil, store.Record{Key: prefixParked + "eeeeeeeeeeeeeeeeeeeeeeeeee", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1, Entry: workEntry{
+			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Attempts: 10, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}})
+	add("reminder", person, nil, store.Record{Key: remindBillKey(bill), Lane: reminderLane(person.owner), Due: goldenTime}, &reminderRecord{
+		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
 	return cases
 }

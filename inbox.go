@@ -196,7 +196,7 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 		return ErrNotFound
 	}
 	return c.e.do(ctx, &op{
-		owner: owner, urgent: true, keys: append([]store.Key{messageKey(id), stateKey(id)}, profileKeys...),
+		owner: owner, urgent: true, keys: append([]store.Key{messageKey(id), stateKey(id), remindKey(id)}, profileKeys...),
 		apply: func(tx *draft) error {
 			if tx.get(keyTombstone) != nil {
 				return ErrErasing
@@ -215,7 +215,10 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 			if !change(&s) {
 				return nil
 			}
-			return tx.putPersonal(store.Record{Key: stateKey(id)}, &s)
+			if err := tx.putPersonal(store.Record{Key: stateKey(id)}, &s); err != nil {
+				return err
+			}
+			return c.e.remindLess(tx, id, &s)
 		},
 	})
 }

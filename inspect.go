@@ -58,7 +58,7 @@ type Inventory struct {
 
 // A Queue is one lane of scheduled records.
 type Queue struct {
-	Kind   string    `json:"kind"` // "deliveries", "effects", "clean-up", "parked", "quarantined"
+	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined"
 	Lane   uint16    `json:"lane"`
 	Depth  int64     `json:"depth"`  // records
 	Oldest time.Time `json:"oldest"` // when the first of them is or was due
@@ -337,6 +337,8 @@ func laneKind(lane store.Lane) string {
 		return "clean-up"
 	case lane >= laneEffect && lane < laneEffect+effectLanes:
 		return "effects"
+	case lane >= laneReminder && lane < laneReminder+reminderLanes:
+		return "reminders"
 	case lane == laneParked:
 		return "parked"
 	case lane == laneQuarantined:
@@ -363,6 +365,7 @@ var (
 		prefixPreference: "preference", prefixActivation: "activation", prefixDecision: "decision", prefixHistory: "consent",
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
+		prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
 		prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{

@@ -230,6 +230,8 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		}
 	case "receipt":
 		into(&receiptRecord{})
+	case "reminder":
+		into(&reminderRecord{})
 	case "effect":
 		into(&effectRecord{})
 	case "debtor":

@@ -89,6 +89,9 @@ type Options struct {
 	// [Engine.Settle], [Citizen.Pay] and [Citizen.ScanNotice] are ErrUnsupported.
 	Payments PaymentGateway
 
+	// Reminders reminds citizens who want it of what they have not read or paid, and of deadlines. Nil: nobody is reminded.
+	Reminders *ReminderSchedule
+
 	// PaymentTimeout bounds one call of Payments; 0: 10 s.
 	PaymentTimeout time.Duration
 
@@ -167,6 +170,10 @@ func (o *Options) complete() error {
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
 		return invalid("Options.ContactRate", "0 to 1e9")
+	}
+	var err error
+	if o.Reminders, err = o.Reminders.complete(); err != nil {
+		return err
 	}
 	return validRoutes(o.Channels, o)
 }
@@ -373,7 +380,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.mu.Unlock()
 		e.runsDone.Broadcast()
 	}()
+	var reminding sync.WaitGroup
+	if e.opts.Reminders != nil {
+		reminding.Go(func() { d.reminding(ctx) })
+	}
 	err := d.run(ctx)
+	cancel()
+	reminding.Wait()
 	e.running.Store(nil)
 	d.drain(e.opts.Drain)
 	return err
@@ -524,6 +537,11 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		d.drain(e.opts.Drain)
 		tried = int(d.tried.Load())
 	}()
+	for some := e.opts.Reminders != nil; some; {
+		if some, err = d.remind(ctx, e.now()); err != nil {
+			return 0, err
+		}
+	}
 	until := e.now()
 	if e.exclusive && e.running.Load() == nil {
 		if err := d.recover(ctx); err != nil {

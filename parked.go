@@ -141,7 +141,7 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		en := p.Entry
 		en.Next, en.Claims, en.Held, en.Attempts = at, 0, false, 0
 		from := waitingKey(p.Message)
-		w := &workRecord{Service: p.Service, Secure: p.Secure}
+		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime}
 		for _, k := range []store.Key{leasedKey(p.Message), waitingKey(p.Message)} {
 			found, err := tx.read(k, w)
 			if err != nil {
@@ -152,7 +152,11 @@ func (e *Engine) replayOp(rec store.Record) *op {
 				break
 			}
 		}
-		w.Expires = max(w.Expires, at+p.Lifetime)
+		if en.Expires != 0 {
+			en.Expires = at + p.Lifetime
+		} else {
+			w.Expires = max(w.Expires, at+p.Lifetime)
+		}
 		w.Entries = append(w.Entries, en)
 		if err := tx.putWork(keysOfWork(p.Message), w, from); err != nil {
 			return err

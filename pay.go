@@ -168,14 +168,15 @@ func (c *Citizen) changeBill(ctx context.Context, owner store.Owner, id pagopa.R
 
 // verify asks the gateway. What it says of a notice that cannot be paid is news.
 func (e *Engine) verify(ctx context.Context, id pagopa.RPTID) (d Debt, err error) {
-	err = e.ask(ctx, "verify", func(ctx context.Context) (err error) {
-		if d, err = e.opts.Payments.Verify(ctx, id); err != nil {
-			return err
+	d, err = ask(ctx, e, "verify", func(ctx context.Context) (Debt, error) {
+		d, err := e.opts.Payments.Verify(ctx, id)
+		switch {
+		case err != nil:
+			return Debt{}, err
+		case d.RPTID != id || d.Amount < 1 || d.Amount > pagopa.MaxAmount:
+			return Debt{}, errors.New("appio: the payment gateway answered for another notice, or without an amount")
 		}
-		if d.RPTID != id || d.Amount < 1 || d.Amount > pagopa.MaxAmount {
-			return errors.New("appio: the payment gateway answered for another notice, or without an amount")
-		}
-		return nil
+		return d, nil
 	})
 	var fault *pagopa.Fault
 	if errors.As(err, &fault) {
@@ -205,47 +206,72 @@ func stateOf(f *pagopa.Fault) (PaymentState, bool) {
 }
 
 func (e *Engine) checkout(ctx context.Context, d Debt, key string) (out Checkout, err error) {
-	err = e.ask(ctx, "checkout", func(ctx context.Context) (err error) {
-		if out, err = e.opts.Payments.Start(ctx, d, key); err != nil {
-			return err
+	return ask(ctx, e, "checkout", func(ctx context.Context) (Checkout, error) {
+		out, err := e.opts.Payments.Start(ctx, d, key)
+		if err != nil {
+			return Checkout{}, err
 		}
-		u, err := url.Parse(out.URL)
-		if err != nil || u.Scheme != "https" || u.Host == "" {
-			out = Checkout{}
-			return errors.New("appio: the payment gateway gave no https URL")
+		if u, err := url.Parse(out.URL); err != nil || u.Scheme != "https" || u.Host == "" {
+			return Checkout{}, errors.New("appio: the payment gateway gave no https URL")
 		}
-		return nil
+		return out, nil
 	})
-	return out, err
 }
 
 // ask calls the gateway, and again after what may pass: at most three times in all.
-func (e *Engine) ask(ctx context.Context, name string, call func(ctx context.Context) error) (err error) {
+func ask[T any](ctx context.Context, e *Engine, name string, call func(ctx context.Context) (T, error)) (v T, err error) {
 	end := e.observe(&ctx, Operation{Name: name, Count: 1})
 	defer func() { end(Outcome{Err: err}) }()
 	for try := 1; ; try++ {
-		if err = e.askOnce(ctx, call); err == nil || try == gatewayTries {
-			return err
+		if v, err = askOnce(ctx, e, call); err == nil || try == gatewayTries {
+			return v, err
 		}
 		var fault *pagopa.Fault
 		if errors.As(err, &fault) && fault.Category != pagopa.GenericError && fault.Category != pagopa.PaymentUnavailable {
-			return err
+			return v, err
 		}
 		pause(ctx, jitter(try, 100*time.Millisecond, time.Second))
 		if ctx.Err() != nil {
-			return err
+			return v, err
 		}
 	}
 }
 
-func (e *Engine) askOnce(ctx context.Context, call func(ctx context.Context) error) (err error) {
+// askOnce does not wait for a gateway that goes on when its time is over.
+func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.PaymentTimeout)
-	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			err = errors.New("appio: the payment gateway panicked")
-			e.log().Error("the payment gateway panicked")
-		}
+	type answer struct {
+		v   T
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		defer cancel()
+		var a answer
+		defer func() {
+			if p := recover(); p != nil {
+				a = answer{err: errors.New("appio: the payment gateway panicked")}
+				e.log().Error("the payment gateway panicked")
+			}
+			got <- a
+		}()
+		a.v, a.err = call(ctx)
 	}()
-	return call(ctx)
+	select {
+	case a := <-got:
+		return a.v, a.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(gatewayGrace)
+	defer late.Stop()
+	select {
+	case a := <-got:
+		return a.v, a.err
+	case <-late.C:
+		var none T
+		return none, context.Cause(ctx)
+	}
 }
+
+// gatewayGrace is how long a gateway may take to notice that its time is over.
+const gatewayGrace = time.Second

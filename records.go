@@ -20,21 +20,24 @@ const (
 	keyDataKey   store.Key = "K" // E: the person's data key; destroyed by erasure
 	keyProfile   store.Key = "P"
 
-	prefixPreference = "c/"   // + pseudonym of the service
-	prefixActivation = "s/"   // + pseudonym of the service; E
-	prefixDecision   = "d/"   // + message id; E
-	prefixHistory    = "h/"   // + number of the event; E
-	prefixRepeat     = "i/"   // + pseudonym of service and idempotency key; E
-	prefixMessage    = "m/"   // + message id: what was written; + "+": whether it was read, archived
-	prefixOutcome    = "o/"   // + message id; E
-	prefixWaiting    = "q/w/" // + message id: open work that nobody holds; E
-	prefixLeased     = "q/l/" // + message id: open work under a lease; E
-	prefixParked     = "x/"   // + delivery id; E
-	prefixBill       = "b/"   // + pseudonym of the RPT id
-	prefixReceipt    = "y/"   // + when it was paid, and the same pseudonym
-	prefixEffect     = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
-	prefixCleanUp    = "z/"   // + task; E
-	prefixQuarantine = "?/"   // + lane, due and key of a record that could not be read
+	prefixPreference    = "c/"   // + pseudonym of the service
+	prefixActivation    = "s/"   // + pseudonym of the service; E
+	prefixDecision      = "d/"   // + message id; E
+	prefixHistory       = "h/"   // + number of the event; E
+	prefixRepeat        = "i/"   // + pseudonym of service and idempotency key; E
+	prefixMessage       = "m/"   // + message id: what was written; + "+": whether it was read, archived
+	prefixOutcome       = "o/"   // + message id; E
+	prefixWaiting       = "q/w/" // + message id: open work that nobody holds; E
+	prefixLeased        = "q/l/" // + message id: open work under a lease; E
+	prefixParked        = "x/"   // + delivery id; E
+	prefixBill          = "b/"   // + pseudonym of the RPT id
+	prefixReceipt       = "y/"   // + when it was paid, and the same pseudonym
+	prefixEffect        = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
+	prefixReminder      = "r/"
+	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
+	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
+	prefixCleanUp       = "z/"   // + task; E
+	prefixQuarantine    = "?/"   // + lane, due and key of a record that could not be read
 
 	stateSuffix = "+"
 )
@@ -60,10 +63,12 @@ const (
 	laneParked      store.Lane = 0x0400
 	laneQuarantined store.Lane = 0x0500
 
-	laneEffect store.Lane = 0x0200 // to 0x020f
+	laneEffect   store.Lane = 0x0200 // to 0x020f
+	laneReminder store.Lane = 0x0600 // to 0x060f
 
 	deliveryLanes = 64
 	effectLanes   = 16
+	reminderLanes = 16
 	cleanUpLanes  = 16
 )
 
@@ -77,6 +82,10 @@ func cleanUpLane(owner store.Owner) store.Lane {
 
 func effectLane(owner store.Owner) store.Lane {
 	return laneEffect + store.Lane(hash32(string(owner))%effectLanes)
+}
+
+func reminderLane(owner store.Owner) store.Lane {
+	return laneReminder + store.Lane(hash32(string(owner))%reminderLanes)
 }
 
 func hash32(s string) uint32 {
@@ -283,10 +292,12 @@ type profileRecord struct {
 	Addresses       []addressRecord `msgpack:"a,omitempty"`
 	Languages       []string        `msgpack:"l,omitempty"`
 	Version         int             `msgpack:"v"`
+	Reminders       uint8           `msgpack:"r,omitempty"`
 }
 
 func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
-	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version}
+	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version,
+		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid)}
 	for _, a := range p.Addresses {
 		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt), 0})
 	}
@@ -294,7 +305,7 @@ func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 }
 
 func (r *profileRecord) profile() *Profile {
-	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.Version}
+	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.reminders(), r.Version}
 	for _, a := range r.Addresses {
 		p.Addresses = append(p.Addresses, Address{a.ID, a.Channel, a.Value, fromMicro(a.ValidatedAt)})
 	}
@@ -403,6 +414,17 @@ type effectRecord struct {
 type debtorRecord struct {
 	Citizen string `msgpack:"c"` // name of the owner
 	Bill    string `msgpack:"b"`
+}
+
+// A reminderRecord is when a message, or a bill, is reminded of. It is due with the next reminder.
+type reminderRecord struct {
+	Service ServiceID `msgpack:"n"`
+	Message MessageID `msgpack:"m"`
+	Secure  bool      `msgpack:"c,omitempty"`
+	Since   int64     `msgpack:"t"` // when it came
+	Due     int64     `msgpack:"d,omitempty"`
+	Bill    string    `msgpack:"b,omitempty"` // its key; empty: the message is reminded of
+	Last    int64     `msgpack:"l,omitempty"` // the last reminder that was dealt with, as scheduled
 }
 
 // A spreadRecord is how far the debtors of a notice have been told.
@@ -549,6 +571,10 @@ type workEntry struct {
 	Next     int64      `msgpack:"t"`           // when it may be tried
 	Held     bool       `msgpack:"h,omitempty"` // claimed under the lease
 	Cause    string     `msgpack:"e,omitempty"` // of the last failure
+
+	Reminder ReminderKind `msgpack:"r,omitempty"` // that it is; empty: it is the message itself
+	Bill     string       `msgpack:"b,omitempty"` // that it is about: its key
+	Expires  int64        `msgpack:"x,omitempty"` // 0: as the record
 }
 
 type outcomeItem struct {

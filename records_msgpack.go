@@ -258,6 +258,9 @@ func (r *workEntry) pack(b []byte) []byte {
 	f.number("t", r.Next)
 	f.optionalFlag("h", r.Held)
 	f.optionalText("e", r.Cause)
+	f.optionalText("r", string(r.Reminder))
+	f.optionalText("b", r.Bill)
+	f.optionalNumber("x", r.Expires)
 	return f.end()
 }
 
@@ -502,6 +505,8 @@ func (r *profileRecord) unpack(u *unpacking) {
 			}
 		case "v":
 			r.Version = int(u.number())
+		case "r":
+			r.Reminders = uint8(u.upTo(math.MaxUint8))
 		default:
 			return false
 		}

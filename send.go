@@ -227,7 +227,7 @@ func (a *acceptance) op() *op {
 	a.id = MessageID(a.s.e.ulids.next(a.s.e.now()))
 	keys := a.owner.consentKeys(a.s.id)
 	if a.bill != "" {
-		keys = append(keys, a.bill)
+		keys = append(keys, a.bill, remindBillKey(a.bill))
 	}
 	if a.body != nil {
 		keys = append(keys, a.owner.repeatKey(a.s.id, a.m.Key))
@@ -332,6 +332,9 @@ func (a *acceptance) apply(tx *draft) error {
 			return err
 		}
 	}
+	if err := a.remindOf(tx, cs.profile, stored, now); err != nil {
+		return err
+	}
 	return a.putWork(tx, cs, stored, &decision, now)
 }
 
@@ -346,20 +349,7 @@ const (
 func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *Decision, now time.Time) error {
 	e, p := a.s.e, cs.profile
 	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
-	for i, c := range d.Channels {
-		r := &e.opts.Channels[i]
-		switch {
-		case c.Content == None:
-		case r.ByCode:
-			w.Entries = append(w.Entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Next: toMicro(now)})
-		default:
-			for j := range p.Addresses {
-				if ad := &p.Addresses[j]; ad.usable(r) {
-					w.Entries = append(w.Entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Address: ad.ID, Next: toMicro(now)})
-				}
-			}
-		}
-	}
+	w.Entries = e.appendEntries(nil, p, d, now, func(*Route) bool { return true })
 	if len(w.Entries) == 0 {
 		return nil
 	}
@@ -377,6 +367,25 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	a.known = tx.knowledge(a.flow.keys, nil)
 	a.known.take(cs, m)
 	return nil
+}
+
+// appendEntries appends the deliveries that a decision allows, by some of the routes.
+func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, by func(*Route) bool) []workEntry {
+	for i, c := range d.Channels {
+		r := &e.opts.Channels[i]
+		switch {
+		case c.Content == None || !by(r):
+		case r.ByCode:
+			entries = append(entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Next: toMicro(now)})
+		default:
+			for j := range p.Addresses {
+				if ad := &p.Addresses[j]; ad.usable(r) {
+					entries = append(entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Address: ad.ID, Next: toMicro(now)})
+				}
+			}
+		}
+	}
+	return entries
 }
 
 func (a *acceptance) committed(by *draft) {

@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -31,11 +32,14 @@ type item struct {
 func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration, f *flow) (items []*item) {
 	for _, en := range w.Entries {
 		if en.Held {
-			items = append(items, &item{owner, id, w.Service, w.Secure, w.Expires, *w.Lease, en, started, f})
+			items = append(items, &item{owner, id, w.Service, w.Secure, w.expires(&en), *w.Lease, en, started, f})
 		}
 	}
 	return items
 }
+
+// expires is when a delivery's time is over.
+func (w *workRecord) expires(en *workEntry) int64 { return cmp.Or(en.Expires, w.Expires) }
 
 // maxClaims is how often work is claimed in a row without an outcome: after that it is suspected of killing who does it.
 const maxClaims = 5
@@ -142,7 +146,7 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 		switch {
 		case en.Attempts >= e.opts.MaxAttempts:
 			return e.park(tx, id, w, i, now)
-		case toMicro(next) > w.Expires:
+		case toMicro(next) > w.expires(en):
 			over(OutcomeExpired, en.Attempts)
 		default:
 			en.Next = toMicro(next)
@@ -161,7 +165,7 @@ const backAfter = 10 * time.Millisecond
 func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Time) error {
 	en := w.Entries[i]
 	en.Held, en.Claims = false, 0
-	life := w.Expires - toMicro(now)
+	life := w.expires(&en) - toMicro(now)
 	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
 		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en})
 	if err != nil {
@@ -302,7 +306,7 @@ func (c *claim) apply(tx *draft) error {
 		en.Held = false
 		n := len(w.Entries)
 		switch {
-		case toMicro(now) >= w.Expires:
+		case toMicro(now) >= w.expires(en):
 			if err := e.settle(tx, id, w, i, result{kind: resultExpired}, now); err != nil {
 				return err
 			}

@@ -1,0 +1,312 @@
+package appio_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/store"
+)
+
+var rome = func() *time.Location {
+	l, err := time.LoadLocation("Europe/Rome")
+	if err != nil {
+		panic(err)
+	}
+	return l
+}()
+
+// A reminded town has a clock of its own, and a channel that notes when it was given which reminders.
+type reminded struct {
+	*town
+	mu    sync.Mutex
+	clock time.Time
+	sent  []reminder
+	fails error
+}
+
+type reminder struct {
+	at   string // in Rome
+	kind appio.ReminderKind
+	of   appio.MessageID
+}
+
+const minutes = "2006-01-02 15:04"
+
+func (r *reminded) Deliver(_ context.Context, d appio.Delivery) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d.Reminder == "" {
+		return nil
+	}
+	if r.fails != nil {
+		return r.fails
+	}
+	r.sent = append(r.sent, reminder{r.clock.In(rome).Format(minutes), d.Reminder, d.Message})
+	return nil
+}
+
+func (r *reminded) now() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.clock
+}
+
+func at(text string) time.Time {
+	t, err := time.ParseInLocation(minutes, text, rome)
+	if err != nil {
+		panic(err)
+	}
+	return t.UTC()
+}
+
+func newReminded(t *testing.T, start string, changes ...func(*appio.Options)) (*reminded, *appio.Sender, *appio.Citizen) {
+	r := &reminded{clock: at(start)}
+	r.town = newTown(t, append([]func(*appio.Options){func(o *appio.Options) {
+		o.Now, o.Payments, o.Reminders = r.now, &gateway{}, &appio.ReminderSchedule{}
+		o.Payments = &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id, Amount: 1}, nil }}
+		o.Channels[1].Channel, o.Channels[1].Reminders = r, true
+	}}, changes...)...)
+	s := r.put()
+	c := r.enrol(giuseppe, appio.Auto)
+	r.want(c, appio.Reminders{Unread: true, Deadline: true, Unpaid: true})
+	return r, s, c
+}
+
+func (r *reminded) want(c *appio.Citizen, w appio.Reminders) {
+	r.t.Helper()
+	require.NoError(r.t, c.UpdateProfile(r.t.Context(), func(p *appio.Profile) error {
+		p.Reminders = w
+		return nil
+	}))
+}
+
+// until lets the time pass, in steps, and has what is due done at each.
+func (r *reminded) until(text string, step time.Duration) {
+	r.t.Helper()
+	for end := at(text); r.now().Before(end); {
+		r.mu.Lock()
+		r.clock = r.clock.Add(step)
+		r.mu.Unlock()
+		r.flush()
+	}
+}
+
+func (r *reminded) times(kind appio.ReminderKind) (times []string) {
+	for _, s := range r.sent {
+		if s.kind == kind {
+			times = append(times, s.at)
+		}
+	}
+	return times
+}
+
+// noReminders demands that nothing is scheduled any more.
+func (r *reminded) noReminders() {
+	r.t.Helper()
+	for _, k := range keysOf(r.t, r.store, "c/") {
+		require.False(r.t, strings.HasPrefix(string(k), "r/"), k)
+	}
+}
+
+func TestReminders(t *testing.T) {
+	t.Parallel()
+	due := func(text string) func(*appio.Message) { return func(m *appio.Message) { m.Due = at(text) } }
+
+	t.Run("of what is not read: after three, six and nine days", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30")
+		r.send(s, messageTo(giuseppe))
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-13 09:30", "2026-03-16 09:30", "2026-03-19 09:30"}, r.times(appio.RemindUnread))
+		r.noReminders()
+		r.sound()
+	})
+	t.Run("of a notice: every three days of the last thirteen, four times, and on the day before", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-01 09:30")
+		r.want(r.person(giuseppe), appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-31 23:59")))
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-19 08:00", "2026-03-22 08:00", "2026-03-25 08:00", "2026-03-28 08:00", "2026-03-30 08:00"}, r.times(appio.RemindUnpaid))
+		require.Len(t, r.sent, 5)
+		r.noReminders()
+	})
+	t.Run("of a deadline: on the day before", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30")
+		id := r.send(s, messageTo(giuseppe, due("2026-03-20 12:00")))
+		require.NoError(t, c.MarkRead(t.Context(), id))
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []reminder{{"2026-03-19 12:00", appio.RemindDeadline, id}}, r.sent)
+		r.noReminders()
+	})
+	t.Run("two messages with one notice remind once", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30")
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-10 23:59")))
+		r.until("2026-03-05 00:00", 10*time.Minute)
+		second := r.send(s, messageTo(giuseppe, withNotice, due("2026-03-10 23:59")))
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-04 09:30", "2026-03-07 09:30", "2026-03-09 08:00"}, r.times(appio.RemindUnpaid))
+		require.Equal(t, second, r.sent[2].of)
+	})
+	t.Run("only in the day hours, on both days on which the clock changes", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-26 22:30")
+		r.send(s, messageTo(giuseppe))
+		r.until("2026-03-30 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-30 08:00"}, append(r.times(appio.RemindUnread), "2026-03-30 08:00"))
+		r.until("2026-04-20 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-30 08:00", "2026-04-02 08:00", "2026-04-05 08:00"}, r.times(appio.RemindUnread))
+
+		r, s, _ = newReminded(t, "2026-10-22 03:30")
+		r.send(s, messageTo(giuseppe))
+		r.until("2026-10-25 12:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-10-25 08:00"}, r.times(appio.RemindUnread))
+	})
+	t.Run("a retry waits for the day, too", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 19:50", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 15 * time.Minute } })
+		r.send(s, messageTo(giuseppe))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-13 20:30", 5*time.Minute)
+		require.Empty(t, r.sent)
+		r.fails = nil
+		r.until("2026-03-14 12:00", 5*time.Minute)
+		require.Equal(t, []string{"2026-03-14 08:00"}, r.times(appio.RemindUnread))
+	})
+	t.Run("after a time without an engine the latest is sent, and the others are left out", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30")
+		r.send(s, messageTo(giuseppe))
+		r.until("2026-03-18 23:00", 8*24*time.Hour+13*time.Hour+30*time.Minute)
+		require.Empty(t, r.sent, "it is night")
+		r.until("2026-03-30 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-19 08:00", "2026-03-19 09:30"}, r.times(appio.RemindUnread), "of day 6, and of day 9")
+	})
+	for name, stop := range map[string]func(r *reminded, c *appio.Citizen, id appio.MessageID) error{
+		"read": func(r *reminded, c *appio.Citizen, id appio.MessageID) error { return c.MarkRead(r.t.Context(), id) },
+		"archived": func(r *reminded, c *appio.Citizen, id appio.MessageID) error {
+			return c.Archive(r.t.Context(), id, true)
+		},
+		"unwanted": func(r *reminded, c *appio.Citizen, _ appio.MessageID) error {
+			r.want(c, appio.Reminders{Deadline: true, Unpaid: true})
+			return nil
+		},
+		"erased": func(r *reminded, c *appio.Citizen, _ appio.MessageID) error { return c.Erase(r.t.Context()) },
+	} {
+		t.Run("none of what is "+name, func(t *testing.T) {
+			t.Parallel()
+			r, s, c := newReminded(t, "2026-03-10 09:30")
+			id := r.send(s, messageTo(giuseppe))
+			require.Contains(t, keysOf(t, r.store, "c/"), store.Key("r/m/"+id))
+			require.NoError(t, stop(r, c, id))
+			if name == "read" || name == "archived" {
+				require.NotContains(t, keysOf(t, r.store, "c/"), store.Key("r/m/"+id), "in the same change")
+			}
+			r.until("2026-04-10 00:00", 10*time.Minute)
+			require.Empty(t, r.sent)
+			r.noReminders()
+		})
+	}
+	t.Run("none by who was refused, until the citizen says otherwise", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-10 09:30")
+		r.send(s, messageTo(giuseppe))
+		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{}))
+		r.until("2026-03-15 00:00", 10*time.Minute)
+		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Push)}))
+		r.until("2026-03-30 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-16 09:30", "2026-03-19 09:30"}, r.times(appio.RemindUnread))
+	})
+	t.Run("none of what is paid", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30")
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-10 23:59")))
+		r.until("2026-03-05 00:00", 10*time.Minute)
+		require.Len(t, r.sent, 1)
+		require.NoError(t, r.Settle(t.Context(), appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Paid, At: r.now()}))
+		r.flush()
+		r.noReminders()
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Len(t, r.sent, 1)
+	})
+	t.Run("one that is under way is void once its message is read", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-10 09:30")
+		id := r.send(s, messageTo(giuseppe))
+		r.fails = errors.New("later")
+		r.until("2026-03-13 09:30", 10*time.Minute)
+		require.NoError(t, c.MarkRead(t.Context(), id))
+		r.fails = nil
+		r.until("2026-03-20 00:00", 10*time.Minute)
+		require.Empty(t, r.sent)
+		require.Contains(t, r.outcomes(giuseppe, id, appio.Push), appio.OutcomeVoid)
+	})
+	t.Run("the gateway is asked first", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{}
+		r, s, c := newReminded(t, "2026-03-01 09:30", withPayments(g))
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-31 23:59")))
+		g.verify = func(id pagopa.RPTID) (appio.Debt, error) {
+			switch today := r.now().In(rome).Format(time.DateOnly); {
+			case today < "2026-03-20":
+				return appio.Debt{}, errors.New("away")
+			case today < "2026-03-30":
+				return appio.Debt{RPTID: id, Amount: 1, Due: time.Date(2026, 4, 8, 0, 0, 0, 0, time.UTC)}, nil
+			}
+			return appio.Debt{}, pagopa.NewFault("PAA_PAGAMENTO_DUPLICATO")
+		}
+		r.until("2026-04-20 00:00", 10*time.Minute)
+		// Away on the 19th; then the notice is due later, and so is the reminder; before the second one it is paid.
+		require.Equal(t, []string{"2026-03-27 08:00"}, r.times(appio.RemindUnpaid))
+		bill, err := c.Bill(t.Context(), rptID)
+		require.NoError(t, err)
+		require.Equal(t, appio.Paid, bill.State)
+		r.noReminders()
+	})
+	t.Run("only by routes that take them", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30", func(o *appio.Options) { o.Channels[1].Reminders = false })
+		r.send(s, messageTo(giuseppe))
+		r.until("2026-03-30 00:00", 10*time.Minute)
+		require.Empty(t, r.sent)
+	})
+	t.Run("not of what came before they were wanted", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-10 09:30")
+		r.want(c, appio.Reminders{})
+		r.send(s, messageTo(giuseppe))
+		r.want(c, appio.Reminders{Unread: true})
+		r.until("2026-03-30 00:00", 10*time.Minute)
+		require.Empty(t, r.sent)
+	})
+}
+
+func TestReminderSchedule(t *testing.T) {
+	t.Parallel()
+	for field, change := range map[string]func(*appio.ReminderSchedule){
+		"Options.Reminders":        func(s *appio.ReminderSchedule) { s.FromHour = 5 },
+		"Options.Reminders ":       func(s *appio.ReminderSchedule) { s.Unread = []time.Duration{0} },
+		"Options.Reminders  ":      func(s *appio.ReminderSchedule) { s.ToHour = 25 },
+		"Options.Reminders   ":     func(s *appio.ReminderSchedule) { s.Deadline = slices.Repeat([]time.Duration{1}, 101) },
+		"Options.Reminders.Unpaid": func(s *appio.ReminderSchedule) { s.Unpaid.Every = -1 },
+	} {
+		s := appio.ReminderSchedule{}
+		change(&s)
+		_, err := appio.New(newHookedStore(), &appio.Options{Keys: townKeys, Reminders: &s})
+		requireField(t, err, strings.TrimSpace(field), "")
+	}
+}
