@@ -208,11 +208,19 @@ func TestReminders(t *testing.T) {
 		t.Run("none of what is "+name, func(t *testing.T) {
 			t.Parallel()
 			r, s, c := newReminded(t, "2026-03-10 09:30")
-			id := r.send(s, messageTo(giuseppe))
+			m := messageTo(giuseppe)
+			if name == "archived" {
+				m.Due = at("2026-03-20 12:00")
+			}
+			id := r.send(s, m)
 			require.Contains(t, keysOf(t, r.store, "c/"), store.Key("r/m/"+id))
 			require.NoError(t, stop(r, c, id))
 			if name == "read" || name == "archived" {
 				require.NotContains(t, keysOf(t, r.store, "c/"), store.Key("r/m/"+id), "in the same change")
+			}
+			if name == "erased" {
+				r.flush()
+				r.noReminders()
 			}
 			r.until("2026-04-10 00:00", 10*time.Minute)
 			require.Empty(t, r.sent)
@@ -242,17 +250,40 @@ func TestReminders(t *testing.T) {
 		r.until("2026-04-10 00:00", 10*time.Minute)
 		require.Len(t, r.sent, 1)
 	})
-	t.Run("one that is under way is void once its message is read", func(t *testing.T) {
+	t.Run("one that is under way is void once its message is read or archived", func(t *testing.T) {
 		t.Parallel()
-		r, s, c := newReminded(t, "2026-03-10 09:30")
+		for kind, stop := range map[appio.ReminderKind]func(c *appio.Citizen, id appio.MessageID) error{
+			appio.RemindUnread:   func(c *appio.Citizen, id appio.MessageID) error { return c.MarkRead(t.Context(), id) },
+			appio.RemindDeadline: func(c *appio.Citizen, id appio.MessageID) error { return c.Archive(t.Context(), id, true) },
+		} {
+			r, s, c := newReminded(t, "2026-03-10 09:30")
+			r.want(c, appio.Reminders{Unread: kind == appio.RemindUnread, Deadline: kind == appio.RemindDeadline})
+			id := r.send(s, messageTo(giuseppe, due("2026-03-14 09:30")))
+			r.fails = errors.New("later")
+			r.until("2026-03-13 09:30", 10*time.Minute)
+			require.NoError(t, stop(c, id))
+			r.fails = nil
+			r.until("2026-03-20 00:00", 10*time.Minute)
+			require.Empty(t, r.sent)
+			require.Contains(t, r.outcomes(giuseppe, id, appio.Push), appio.OutcomeVoid)
+		}
+	})
+	t.Run("one that was parked can be replayed", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30")
 		id := r.send(s, messageTo(giuseppe))
-		r.fails = errors.New("later")
+		r.fails = appio.Permanent(errors.New("refused"))
 		r.until("2026-03-13 09:30", 10*time.Minute)
-		require.NoError(t, c.MarkRead(t.Context(), id))
+		require.Len(t, r.parked(), 1)
+		r.until("2026-03-15 12:00", 12*time.Hour)
+		r.mu.Lock()
+		r.clock = at("2026-03-31 12:00")
+		r.mu.Unlock()
 		r.fails = nil
-		r.until("2026-03-20 00:00", 10*time.Minute)
-		require.Empty(t, r.sent)
-		require.Contains(t, r.outcomes(giuseppe, id, appio.Push), appio.OutcomeVoid)
+		require.NoError(t, r.Replay(t.Context(), r.parked()[0].ID))
+		r.flush()
+		one := reminder{"2026-03-31 12:00", appio.RemindUnread, id}
+		require.Equal(t, []reminder{one, one}, r.sent, "the one that was parked, and the latest since")
 	})
 	t.Run("the gateway is asked first", func(t *testing.T) {
 		t.Parallel()
