@@ -16,7 +16,7 @@ type Observer interface {
 
 // An Operation holds no personal data.
 type Operation struct {
-	Name    string // "send", "commit", "deliver", "revoke", "flush"
+	Name    string // "send", "commit", "deliver", "revoke", "flush"; of the payment gateway "verify", "checkout"
 	Service ServiceID
 	Channel string
 	Count   int // messages, changes or deliveries
