@@ -38,11 +38,14 @@ func (b *billRecord) state(now int64) (s PaymentState, at int64) {
 	if (s == Unpaid || s == Paying) && b.Begun > at && now < b.Until {
 		s, at = Paying, b.Begun
 	}
-	if s == Unpaid && b.Invalid && b.Due != 0 && now > b.Due {
+	if s == Unpaid && b.over(now) {
 		s, at = Expired, b.Due
 	}
 	return s, at
 }
+
+// over reports whether the day has passed after which the bill is not valid.
+func (b *billRecord) over(now int64) bool { return b.Invalid && b.Due != 0 && now > b.Due }
 
 func (b *billRecord) bill(now int64) Bill {
 	s, at := b.state(now)

@@ -28,7 +28,11 @@ func (c *Citizen) ScanNotice(ctx context.Context, text string) (Debt, error) {
 	if err != nil {
 		return Debt{}, err
 	}
-	d, err := c.e.verify(ctx, code.RPTID)
+	before, err := c.bill(ctx, owner, code.RPTID)
+	if err != nil {
+		return Debt{}, err
+	}
+	d, err := c.e.verify(ctx, code.RPTID, before)
 	if err != nil {
 		return Debt{}, err
 	}
@@ -50,14 +54,14 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 	if err != nil {
 		return Checkout{}, err
 	}
-	if b, err := c.Bill(ctx, id); err == nil {
-		if err := b.payable(); err != nil {
-			return Checkout{}, err
-		}
-	} else if !errors.Is(err, ErrNotFound) {
+	before, err := c.bill(ctx, owner, id)
+	if err != nil {
 		return Checkout{}, err
 	}
-	d, err := c.e.verify(ctx, id)
+	if err := before.payable(c.e.now()); err != nil {
+		return Checkout{}, err
+	}
+	d, err := c.e.verify(ctx, id, before)
 	if err != nil {
 		return Checkout{}, err
 	}
@@ -65,8 +69,7 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 	key := ""
 	fresh := string(newDeliveryID())
 	err = c.changeBill(ctx, owner, id, func(b *billRecord, now time.Time) error {
-		shown := b.bill(toMicro(now))
-		if err := shown.payable(); err != nil {
+		if err := b.payable(now); err != nil {
 			return err
 		}
 		b.verified(&d)
@@ -99,17 +102,30 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 	return out, err
 }
 
-// payable reports why a bill cannot be paid, as far as is known here.
-func (b *Bill) payable() error {
-	switch b.State {
-	case Paid:
+// payable reports why a bill cannot be paid, as far as that is sure here: what else was heard of it, the gateway is asked about.
+func (b *billRecord) payable(now time.Time) error {
+	switch {
+	case b == nil:
+	case b.News != nil && b.News.State == Paid:
 		return &pagopa.Fault{Category: pagopa.PaymentDuplicated}
-	case Expired:
+	case b.over(toMicro(now)):
 		return fmt.Errorf("%w: the notice was to be paid by its due date", ErrExpired)
-	case Cancelled:
-		return &pagopa.Fault{Category: pagopa.PaymentCanceled}
 	}
 	return nil
+}
+
+// bill is what the citizen has of a notice; nil: nothing, or what cannot be read.
+func (c *Citizen) bill(ctx context.Context, owner store.Owner, id pagopa.RPTID) (*billRecord, error) {
+	key := c.e.codec.of(owner).billKey(id)
+	d, err := c.viewPersonal(ctx, owner, store.Range{}, key)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	b, err := d.readBill(key)
+	if errors.Is(err, store.ErrCorrupt) {
+		return nil, nil
+	}
+	return b, err
 }
 
 func (c *Citizen) beginPayment(ctx context.Context, id pagopa.RPTID) (store.Owner, error) {
@@ -166,8 +182,9 @@ func (c *Citizen) changeBill(ctx context.Context, owner store.Owner, id pagopa.R
 	})
 }
 
-// verify asks the gateway. What it says of a notice that cannot be paid is news.
-func (e *Engine) verify(ctx context.Context, id pagopa.RPTID) (d Debt, err error) {
+// verify asks the gateway about a notice that somebody has a bill of, or nil. What it says is news: why the notice cannot be paid, or
+// that it can after something else was heard.
+func (e *Engine) verify(ctx context.Context, id pagopa.RPTID, b *billRecord) (d Debt, err error) {
 	d, err = ask(ctx, e, "verify", func(ctx context.Context) (Debt, error) {
 		d, err := e.opts.Payments.Verify(ctx, id)
 		switch {
@@ -178,31 +195,36 @@ func (e *Engine) verify(ctx context.Context, id pagopa.RPTID) (d Debt, err error
 		}
 		return d, nil
 	})
+	state := PaymentState("")
 	var fault *pagopa.Fault
-	if errors.As(err, &fault) {
-		if state, ok := stateOf(fault); ok {
-			news := PaymentEvent{ID: "verify/" + e.ulids.next(e.now()), RPTID: id, State: state, At: e.now()}
-			if err := e.Settle(ctx, news); err != nil {
-				e.log().Error("what the gateway said of a notice could not be kept", "err", err)
-			}
+	switch {
+	case errors.As(err, &fault):
+		state = stateOf(fault)
+	case err == nil && b != nil && b.News != nil && b.News.State != Unpaid:
+		state = Unpaid
+	}
+	if state != "" {
+		news := PaymentEvent{ID: "verify/" + e.ulids.next(e.now()), RPTID: id, State: state, At: e.now()}
+		if err := e.Settle(ctx, news); err != nil {
+			e.log().Error("what the gateway said of a notice could not be kept", "err", err)
 		}
 	}
 	return d, err
 }
 
-// stateOf is what a fault says of the notice's payment, if it does.
-func stateOf(f *pagopa.Fault) (PaymentState, bool) {
+// stateOf is what a fault says of the notice's payment; empty: nothing.
+func stateOf(f *pagopa.Fault) PaymentState {
 	switch f.Category {
 	case pagopa.PaymentDuplicated:
-		return Paid, true
+		return Paid
 	case pagopa.PaymentOngoing:
-		return Paying, true
+		return Paying
 	case pagopa.PaymentExpired:
-		return Expired, true
+		return Expired
 	case pagopa.PaymentCanceled:
-		return Cancelled, true
+		return Cancelled
 	}
-	return "", false
+	return ""
 }
 
 func (e *Engine) checkout(ctx context.Context, d Debt, key string) (out Checkout, err error) {

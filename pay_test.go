@@ -160,6 +160,26 @@ func TestPay(t *testing.T) {
 			require.Equal(t, want, bill.State, detail)
 		}
 	})
+	t.Run("a notice that can be paid again is news, too", func(t *testing.T) {
+		t.Parallel()
+		for _, was := range []appio.PaymentState{appio.Expired, appio.Cancelled, appio.Paying} {
+			w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+			s, other := w.put(), w.enrol(matteo, appio.Auto)
+			c := w.enrol(giuseppe, appio.Auto)
+			w.send(s, messageTo(giuseppe, withNotice))
+			w.send(s, messageTo(matteo, withNotice))
+			require.NoError(t, w.Settle(ctx, event("1", was, 5)))
+			w.flush()
+			_, err := c.Pay(ctx, rptID)
+			require.NoError(t, err, was)
+			w.flush()
+			for of, want := range map[*appio.Citizen]appio.PaymentState{c: appio.Paying, other: appio.Unpaid} {
+				bill, err := of.Bill(ctx, rptID)
+				require.NoError(t, err)
+				require.Equal(t, want, bill.State, was)
+			}
+		}
+	})
 	t.Run("a gateway that fails for a moment is asked again", func(t *testing.T) {
 		t.Parallel()
 		for name, failure := range map[string]error{"fault": pagopa.NewFault("PPT_UNHEARD_OF"), "error": errors.New("reset")} {

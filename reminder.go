@@ -371,7 +371,7 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 	if err != nil || b == nil {
 		return err != nil, true, 0
 	}
-	debt, err := e.verify(ctx, b.rptID())
+	debt, err := e.verify(ctx, b.rptID(), b)
 	var fault *pagopa.Fault
 	switch {
 	case errors.As(err, &fault) && fault.Category != pagopa.GenericError && fault.Category != pagopa.PaymentUnavailable && fault.Category != pagopa.PaymentOngoing:
@@ -442,7 +442,7 @@ func (b *billRecord) remindable(now time.Time) bool {
 		return false
 	}
 	s, _ := b.state(toMicro(now))
-	return s == Unpaid
+	return s == Unpaid || s == Paying && b.Begun == 0 // not begun here: the gateway, which is asked just before, says otherwise by now
 }
 
 // putReminderWork adds the deliveries of a reminder to the open work of its message, as far as the consent rule allows them.
