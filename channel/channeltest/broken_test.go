@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 // A bug is a channel that breaks a rule, and a part of what the suite says about it.
@@ -210,7 +211,7 @@ var bugs = []bug{
 
 	{"the context is not looked at", "a call whose context has ended returns soon",
 		one(func(_ context.Context, p *provider, d appio.Delivery) error {
-			time.Sleep(soon + 500*time.Millisecond)
+			time.Sleep(conformance.Soon + 500*time.Millisecond)
 			p.take(d.ID)
 			return nil
 		}), "after its context ended"},
@@ -228,7 +229,7 @@ var bugs = []bug{
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			time.Sleep(soon + 500*time.Millisecond)
+			time.Sleep(conformance.Soon + 500*time.Millisecond)
 			p.take(d.ID)
 			return nil
 		}), "after its context ended"},
@@ -326,7 +327,7 @@ var bugs = []bug{
 
 	{"a batch takes its time", "a batch whose context has ended returns soon",
 		batch(func(_ context.Context, p *provider, ds []appio.Delivery) []error {
-			time.Sleep(soon + 500*time.Millisecond)
+			time.Sleep(conformance.Soon + 500*time.Millisecond)
 			return takeAll(p, ds)
 		}), "after its context ended"},
 

@@ -1,16 +1,12 @@
 package channeltest
 
 import (
-	"bytes"
 	"context"
-	crand "crypto/rand"
 	"math/rand/v2"
-	"runtime/pprof"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 var endChecks = []check{
@@ -41,66 +37,16 @@ var endChecks = []check{
 	}},
 
 	{"nothing goes on when the calls have returned", false, func(t tester, s *subject) {
-		// Goroutines inherit labels from those that start them.
-		label := crand.Text()
-		pprof.Do(t.Context(), pprof.Labels(labelKey, label), func(ctx context.Context) {
-			ended, cancel := context.WithCancel(ctx)
-			cancel()
-			for range lingering {
-				s.once(t, ctx)
-				s.once(t, ended)
-			}
-		})
-		left, where := labelled(label)
-		for deadline := time.Now().Add(2 * soon); left > pooled && time.Now().Before(deadline); left, where = labelled(label) {
-			time.Sleep(20 * time.Millisecond)
-		}
-		if left > pooled {
-			t.Errorf("%d goroutines that were started by %d calls are still there, %v after the last of them returned; a call "+
-				"starts nothing that outlives it (connections that wait for reuse are fine, but they are few). Many are at\n%s",
-				left, 2*lingering, 2*soon, where)
-		}
+		conformance.NothingGoesOn(t, func(ctx context.Context) { s.once(t, ctx) })
 	}},
 }
 
-const (
-	lingering = 64 // calls in each way
-	pooled    = 16 // goroutines of a pool of connections
-	labelKey  = "channeltest"
-)
-
 // once makes one call of each kind, with a context that ends after it, as the engine does.
 func (s *subject) once(t tester, ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, conformance.Patience)
 	defer cancel()
 	_ = s.deliver(t, ctx, "an ordinary delivery", full()) // other checks look at the answer
 	if _, ok := s.Channel.(appio.BatchChannel); ok {
 		_ = s.deliverBatch(t, ctx, many(2))
 	}
-}
-
-// labelled counts the goroutines with this label, and says where most of them are.
-func labelled(label string) (n int, where string) {
-	var b bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
-		return 0, ""
-	}
-	// Goroutines at the same place are one paragraph: "3 @ 0x47c ...", then "# labels: {...}", then the stack.
-	most := 0
-	for part := range strings.SplitSeq(b.String(), "\n\n") {
-		count, rest, _ := strings.Cut(strings.TrimLeft(part, "\n"), " @ ")
-		_, rest, _ = strings.Cut(rest, "\n")
-		labels, frames, _ := strings.Cut(rest, "\n")
-		if i := strings.LastIndexByte(count, '\n'); i >= 0 { // the heading of the profile
-			count = count[i+1:]
-		}
-		same, err := strconv.Atoi(count)
-		if err != nil || !strings.HasPrefix(labels, "# labels:") || !strings.Contains(labels, label) {
-			continue
-		}
-		if n += same; same > most {
-			most, where = same, frames
-		}
-	}
-	return n, where
 }

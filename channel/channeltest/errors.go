@@ -3,11 +3,9 @@ package channeltest
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 var errorChecks = []check{
@@ -42,27 +40,10 @@ func names(t tester, call string, err error, d appio.Delivery) {
 		{"the address", d.Address.Value}, {"the fiscal code", string(d.To)}, {"the subject", d.Subject},
 		{"the text", d.Markdown[:min(len(d.Markdown), 60)]}, {"the token for withdrawing", d.Withdraw},
 	} {
-		if how, ok := tells(said, secret.value); ok {
+		if how, ok := conformance.Tells(said, secret.value); ok {
 			t.Errorf("an error of %s holds %s%s: it goes into logs and to the operator, who must not learn who the person is. "+
 				"Errors of HTTP clients have the URL in them: keep what they wrap (url.Error.Err)", call, secret.what, how)
 			return
 		}
 	}
-}
-
-// tells looks for a value, as it is and as it is written in URLs and in Go.
-func tells(said, value string) (how string, found bool) {
-	if len(value) < 6 { // it could be there by chance
-		return "", false
-	}
-	quoted := strconv.Quote(value)
-	for _, form := range []struct{ how, text string }{
-		{"", value}, {", quoted", quoted[1 : len(quoted)-1]},
-		{", encoded", url.QueryEscape(value)}, {", encoded", url.PathEscape(value)},
-	} {
-		if strings.Contains(said, form.text) {
-			return form.how, true
-		}
-	}
-	return "", false
 }

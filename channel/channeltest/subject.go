@@ -4,19 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
-)
-
-const (
-	// patience is how long a call may take whose context goes on. It is for a channel that hangs, not for a slow one.
-	patience = 20 * time.Second
-	// soon is what a call may still take once its context has ended.
-	soon = 2 * time.Second
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 // A subject is the channel that is checked, and its far end.
@@ -94,12 +87,12 @@ func (s *subject) deliverBatch(t tester, ctx context.Context, ds []appio.Deliver
 
 // try makes one call, from any goroutine. A problem is why there is no answer.
 func (s *subject) try(ctx context.Context, d appio.Delivery) (problem string, err error) {
-	return guard(ctx, "Deliver", func() error { return s.Deliver(ctx, d) })
+	return conformance.Guard(ctx, "Deliver", func() error { return s.Deliver(ctx, d) })
 }
 
 // tryBatch is try for DeliverBatch.
 func (s *subject) tryBatch(ctx context.Context, ds []appio.Delivery) (problem string, errs []error) {
-	problem, errs = guard(ctx, "DeliverBatch", func() []error { return s.Channel.(appio.BatchChannel).DeliverBatch(ctx, ds) })
+	problem, errs = conformance.Guard(ctx, "DeliverBatch", func() []error { return s.Channel.(appio.BatchChannel).DeliverBatch(ctx, ds) })
 	switch {
 	case problem != "":
 		return problem, nil
@@ -110,56 +103,6 @@ func (s *subject) tryBatch(ctx context.Context, ds []appio.Delivery) (problem st
 			"the engine takes any other number as a failure of all", len(ds), len(errs)), nil
 	}
 	return "", errs
-}
-
-// guard runs a call. A problem is that it panics, ends its goroutine, or does not return; then the goroutine is left behind.
-func guard[T any](ctx context.Context, name string, call func() T) (problem string, answer T) {
-	type result struct {
-		problem string
-		answer  T
-	}
-	returned := make(chan result, 1)
-	go func() {
-		r := result{problem: name + " ended its goroutine; a call must return an answer, and the engine takes this one as a failure"}
-		defer func() { returned <- r }()
-		defer func() {
-			if v := recover(); v != nil {
-				r.problem = fmt.Sprintf("%s panicked (%v) at\n%s\nThe engine contains a panic and takes it as a failure, but it makes "+
-					"deliveries like this one, and none may cause a panic", name, v, stack())
-			}
-		}()
-		r = result{answer: call()}
-	}()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	for ended := ctx.Done(); ; {
-		select {
-		case r := <-returned:
-			return r.problem, r.answer
-		case <-ended:
-			ended = nil
-			limit.Reset(soon)
-		case <-limit.C:
-			if ctx.Err() != nil {
-				return fmt.Sprintf("%s had not returned %v after its context ended; it must return soon, since a citizen who "+
-					"withdraws waits for it. Pass ctx to whatever the channel waits for", name, soon), answer
-			}
-			return fmt.Sprintf("%s had not returned after %v", name, patience), answer
-		}
-	}
-}
-
-// stack is where the present panic began.
-func stack() string {
-	b := make([]byte, 8<<10)
-	lines := strings.Split(string(b[:runtime.Stack(b, false)]), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "panic(") {
-			lines = lines[min(i+2, len(lines)):]
-			break
-		}
-	}
-	return strings.Join(lines[:min(len(lines), 6)], "\n")
 }
 
 // accepted delivers what the channel has no reason to refuse.

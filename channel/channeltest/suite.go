@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 // Run checks a channel by all rules that can be seen from outside. open makes a new channel, with a provider that takes
@@ -42,14 +43,8 @@ func checks() []check {
 	return all
 }
 
-// A tester is what checks need of a *testing.T. The suite's own tests have another one, which expects checks to fail.
-type tester interface {
-	Helper()
-	Context() context.Context
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+// A tester is what checks need of a *testing.T.
+type tester = conformance.Tester
 
 // Adapt returns a channel that changes each delivery before c gets it; it is a [appio.BatchChannel] if c is one. It makes the
 // deliveries of [Run] fit a channel that reads addresses of its own kind, or that is meant for Route.ByCode:

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/conformance"
 )
 
 // The suite is right if sound channels pass all of it, and each rule is failed by a channel that breaks that rule on purpose.
@@ -197,7 +197,7 @@ func TestSuiteFailsBrokenChannels(t *testing.T) {
 			i := slices.IndexFunc(checks(), func(c check) bool { return c.rule == b.rule })
 			require.GreaterOrEqual(t, i, 0, "there is no rule %q", b.rule)
 			p := &provider{}
-			failures := record(t, func(t tester) { checks()[i].run(t, &subject{b.open(t, p), p.got}) })
+			failures := conformance.Record(t, func(t tester) { checks()[i].run(t, &subject{b.open(t, p), p.got}) })
 			require.NotEmpty(t, failures, "a channel with this bug passes %q", b.rule)
 			require.Contains(t, failures[0], b.says)
 			for _, f := range failures {
@@ -214,39 +214,4 @@ func TestEveryRuleFailsSomeBrokenChannel(t *testing.T) {
 			t.Errorf("no broken channel shows that %q can fail", c.rule)
 		}
 	}
-}
-
-// A recording is a tester that notes failures instead of failing.
-type recording struct {
-	*testing.T
-	mu       sync.Mutex
-	failures []string
-}
-
-func (r *recording) Errorf(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failures = append(r.failures, fmt.Sprintf(format, args...))
-}
-
-func (r *recording) Fatalf(format string, args ...any) {
-	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-// record runs a check and returns its failures; a panic is one.
-func record(t *testing.T, check func(t tester)) []string {
-	r := &recording{T: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				r.Errorf("panic: %v", p)
-			}
-		}()
-		check(r)
-	}()
-	<-done
-	return r.failures
 }
