@@ -90,6 +90,12 @@ func NewFault(detail string) *Fault {
 	return &Fault{GenericError, detail}
 }
 
+// Valid reports whether the category is one of the constants. A text from outside can be anything.
+func (f *Fault) Valid() bool {
+	_, ok := statuses[f.Category]
+	return ok
+}
+
 // Paid reports whether the notice cannot be paid because it is paid already.
 func (f *Fault) Paid() bool { return f.Category == PaymentDuplicated }
 
@@ -104,7 +110,7 @@ func (f *Fault) Status() int {
 
 func (f *Fault) Error() string {
 	text := "pagopa: "
-	if _, ok := statuses[f.Category]; ok {
+	if f.Valid() {
 		text += f.Category
 	} else {
 		text += "another category of fault"

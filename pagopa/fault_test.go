@@ -34,6 +34,7 @@ func TestFault(t *testing.T) {
 		for detail := range strings.FieldsSeq(c.details) {
 			f := pagopa.NewFault(detail)
 			require.Equal(t, &pagopa.Fault{Category: c.category, Detail: detail}, f)
+			require.True(t, f.Valid(), detail)
 			require.Equal(t, c.status, f.Status(), detail)
 			require.Equal(t, c.category == "PAYMENT_DUPLICATED", f.Paid(), detail)
 			require.EqualError(t, f, "pagopa: "+c.category+" ("+detail+")")
@@ -42,6 +43,7 @@ func TestFault(t *testing.T) {
 	for _, detail := range []string{"", "PPT_RPT_DUPLICATA", "paa_pagamento_duplicato", "PAA_PAGAMENTO_DUPLICATO ", "GENERIC_ERROR", "RSSMRA85M10H501S"} {
 		f := pagopa.NewFault(detail)
 		require.Equal(t, &pagopa.Fault{Category: pagopa.GenericError, Detail: detail}, f)
+		require.True(t, f.Valid())
 		require.Equal(t, 502, f.Status())
 		require.False(t, f.Paid())
 		require.EqualError(t, f, "pagopa: GENERIC_ERROR", "a text from outside is not printed")
@@ -49,6 +51,7 @@ func TestFault(t *testing.T) {
 
 	strange := &pagopa.Fault{Category: "RSSMRA85M10H501S"}
 	require.EqualError(t, strange, "pagopa: another category of fault")
+	require.False(t, strange.Valid())
 	require.Equal(t, 502, strange.Status())
 	require.False(t, strange.Paid())
 
