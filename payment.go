@@ -56,15 +56,18 @@ func (r *serviceRecord) permitsNotice(n *Notice) error {
 }
 
 // A PaymentGateway is the host's side of pagoPA: what a debt is today, and where it is paid. It is called concurrently, and should
-// neither retry nor keep anything: the engine tries again what failed for a moment. It returns as soon as its context ends.
+// neither retry nor keep anything: the engine tries again what failed for a moment. It returns as soon as its context ends. Its errors
+// hold no notice number, no code and nothing of what the debt is for: they are logged.
 // Package gateway/gatewaytest shows whether an implementation does so, and has one for tests.
 type PaymentGateway interface {
 	// Verify asks the creditor for a debt as it is now: amount and due date may differ from those in a message. What cannot be paid is a
 	// *[pagopa.Fault]; one of category GenericError or PaymentUnavailable is tried again, and so is any other error.
 	Verify(ctx context.Context, id pagopa.RPTID) (Debt, error)
 
-	// Start begins a payment of a debt that Verify returned, and says where the citizen goes on with it. With a key that was there
-	// before it is the same payment, and the same checkout, however often it is asked for. Faults are those of Verify.
+	// Start begins a payment of a debt that Verify returned, and says where the citizen goes on with it. A key is 1 to 64 ASCII letters,
+	// digits and hyphens, and says nothing about anybody. With one that was there before, also at the same time or in a call that
+	// failed, it is the same payment, and the same checkout, however often it is asked for; another key asks for another checkout.
+	// Faults are those of Verify.
 	Start(ctx context.Context, d Debt, key string) (Checkout, error)
 }
 
