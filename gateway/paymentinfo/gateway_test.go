@@ -195,14 +195,14 @@ func TestRequest(t *testing.T) {
 	var requests []string
 	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		requests = append(requests, fmt.Sprintf("%s %s %s %v %s %s %s", r.Method, r.URL, r.Header.Get("Authorization"),
-			r.Header["X-Key"], r.Header.Get("Accept"), r.Header.Get("Content-Type"), body))
+		requests = append(requests, fmt.Sprintf("%s %s %s %v %v %s %s", r.Method, r.URL, r.Header.Get("Authorization"),
+			r.Header["X-Key"], r.Header["Accept"], r.Header.Get("Content-Type"), body))
 		write(w, http.StatusOK, map[string]any{"amount": 1, "url": "https://x.example"})
 	}))
 	ctx := t.Context()
 	g := open(t, server.URL+"/v2/payment-requests?test=true", &paymentinfo.Options{
 		Header: func(context.Context) (http.Header, error) {
-			return http.Header{"authorization": {"Bearer a"}, "X-Key": {"1", "2"}, "Accept": {"text/html"}}, nil
+			return http.Header{"authorization": {"Bearer a"}, "X-Key": {"1", "2"}, "accept": {"text/html"}}, nil
 		},
 		CheckoutURL: server.URL + "/checkout",
 		CheckoutHeader: func(context.Context) (http.Header, error) {
@@ -213,18 +213,18 @@ func TestRequest(t *testing.T) {
 	require.NoError(t, err)
 	_, err = g.Start(ctx, debt, "k-1")
 	require.NoError(t, err)
-	rome := time.FixedZone("", 3600)
-	_, err = g.Start(ctx, appio.Debt{RPTID: id, Amount: 1, Due: time.Date(2026, 11, 30, 1, 0, 0, 0, rome)}, "k-2")
+	west := debt.Due.In(time.FixedZone("", -5*3600))
+	_, err = g.Start(ctx, appio.Debt{RPTID: id, Amount: 1, Due: west}, "k-2")
 	require.NoError(t, err)
 	_, err = g.Start(ctx, appio.Debt{RPTID: id, Amount: 1}, "k-2")
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"GET /v2/payment-requests/01199250158302032002700000251?test=true Bearer a [1 2] application/json  ",
-		`POST /checkout Bearer b [] application/json application/json {"key":"k-1","rptId":"01199250158302032002700000251",` +
+		"GET /v2/payment-requests/01199250158302032002700000251?test=true Bearer a [1 2] [application/json]  ",
+		`POST /checkout Bearer b [] [application/json] application/json {"key":"k-1","rptId":"01199250158302032002700000251",` +
 			`"amount":15000,"paName":"Comune di Esempio","description":"TARI 2026, Maria Bianchi","dueDate":"2026-11-30"}`,
-		`POST /checkout Bearer b [] application/json application/json {"key":"k-2","rptId":"01199250158302032002700000251","amount":1,` +
+		`POST /checkout Bearer b [] [application/json] application/json {"key":"k-2","rptId":"01199250158302032002700000251","amount":1,` +
 			`"dueDate":"2026-11-30"}`,
-		`POST /checkout Bearer b [] application/json application/json {"key":"k-2","rptId":"01199250158302032002700000251","amount":1}`,
+		`POST /checkout Bearer b [] [application/json] application/json {"key":"k-2","rptId":"01199250158302032002700000251","amount":1}`,
 	}, requests)
 }
 

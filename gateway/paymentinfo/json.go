@@ -49,10 +49,10 @@ func parse(body []byte) (object, error) {
 // text is a string of at most so many characters, 0: any; "" if it is not there, or null.
 func (o object) text(name string, most int) (string, error) {
 	raw, ok := o[name]
-	if !ok || string(raw) == "null" {
+	if !ok {
 		return "", nil
 	}
-	var s string
+	var s string // which null leaves empty
 	if json.Unmarshal(raw, &s) != nil {
 		return "", fmt.Errorf("paymentinfo: in the answer, %s is not a string", name)
 	}
