@@ -361,7 +361,6 @@ func TestSlowAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			start := time.Now()
 			address := speaking(t, do)
 			_, err := open(t, address, &paymentinfo.Options{Timeout: 100 * time.Millisecond}).Verify(t.Context(), id)
 			require.EqualError(t, err, "paymentinfo: no answer in time: context deadline exceeded")
@@ -377,7 +376,6 @@ func TestSlowAnswers(t *testing.T) {
 			_, err = open(t, address, &paymentinfo.Options{Client: client}).Verify(t.Context(), id)
 			require.EqualError(t, err, "paymentinfo: no answer in time: context deadline exceeded")
 			client.CloseIdleConnections()
-			require.Less(t, time.Since(start), 4*time.Second)
 		})
 	}
 }
