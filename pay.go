@@ -62,7 +62,9 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 		return Checkout{}, err
 	}
 	d, err := c.e.verify(ctx, id, before)
-	if err != nil {
+	var fault *pagopa.Fault
+	ongoing := errors.As(err, &fault) && fault.Category == pagopa.PaymentOngoing
+	if err != nil && !ongoing {
 		return Checkout{}, err
 	}
 	// The payment's key is on disk before the gateway hears of it: after a crash it is the same payment.
@@ -72,8 +74,16 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 		if err := b.payable(now); err != nil {
 			return err
 		}
-		b.verified(&d)
-		if b.Attempt == "" || toMicro(now) >= b.Until {
+		begun := b.Attempt != "" && toMicro(now) < b.Until
+		switch {
+		case ongoing && !begun: // by somebody else
+			return fault
+		case ongoing:
+			d = Debt{RPTID: id, Amount: pagopa.Amount(b.Amount)} // the gateway knows the rest since it began
+		default:
+			b.verified(&d)
+		}
+		if !begun {
 			b.Attempt, b.Begun, b.Until = fresh, toMicro(now), toMicro(now.Add(checkoutTime))
 		}
 		key = b.Attempt
@@ -89,7 +99,7 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 		}
 		var fault *pagopa.Fault
 		switch {
-		case errors.As(err, &fault):
+		case errors.As(err, &fault) && !passes(fault): // after another, what it may have begun goes on with the same key
 			b.Attempt, b.Begun, b.Until = "", 0, 0
 		case err == nil && !out.ExpiresAt.IsZero():
 			b.Until = toMicro(micro(out.ExpiresAt))
@@ -212,6 +222,11 @@ func (e *Engine) verify(ctx context.Context, id pagopa.RPTID, b *billRecord) (d 
 	return d, err
 }
 
+// passes reports whether a fault is of the moment, and says nothing of the notice.
+func passes(f *pagopa.Fault) bool {
+	return f.Category == pagopa.GenericError || f.Category == pagopa.PaymentUnavailable
+}
+
 // stateOf is what a fault says of the notice's payment; empty: nothing.
 func stateOf(f *pagopa.Fault) PaymentState {
 	switch f.Category {
@@ -249,7 +264,7 @@ func ask[T any](ctx context.Context, e *Engine, name string, call func(ctx conte
 			return v, err
 		}
 		var fault *pagopa.Fault
-		if errors.As(err, &fault) && fault.Category != pagopa.GenericError && fault.Category != pagopa.PaymentUnavailable {
+		if errors.As(err, &fault) && !passes(fault) {
 			return v, err
 		}
 		pause(ctx, jitter(try, 100*time.Millisecond, time.Second))
@@ -269,7 +284,7 @@ func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Contex
 	got := make(chan answer, 1)
 	go func() {
 		defer cancel()
-		var a answer
+		a := answer{err: errors.New("appio: the payment gateway ended its goroutine")}
 		defer func() {
 			if p := recover(); p != nil {
 				a = answer{err: errors.New("appio: the payment gateway panicked")}
@@ -277,7 +292,8 @@ func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Contex
 			}
 			got <- a
 		}()
-		a.v, a.err = call(ctx)
+		v, err := call(ctx)
+		a = answer{v, err}
 	}()
 	select {
 	case a := <-got:

@@ -374,7 +374,7 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 	debt, err := e.verify(ctx, b.rptID(), b)
 	var fault *pagopa.Fault
 	switch {
-	case errors.As(err, &fault) && fault.Category != pagopa.GenericError && fault.Category != pagopa.PaymentUnavailable && fault.Category != pagopa.PaymentOngoing:
+	case errors.As(err, &fault) && !passes(fault) && fault.Category != pagopa.PaymentOngoing:
 		return false, false, 0
 	case err != nil:
 		return true, true, 0
