@@ -140,17 +140,10 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		at := toMicro(micro(e.now()))
 		en := p.Entry
 		en.Next, en.Claims, en.Held, en.Attempts = at, 0, false, 0
-		from := waitingKey(p.Message)
 		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime}
-		for _, k := range []store.Key{leasedKey(p.Message), waitingKey(p.Message)} {
-			found, err := tx.read(k, w)
-			if err != nil {
-				return err
-			}
-			if found {
-				from = k
-				break
-			}
+		from, err := tx.openWork(p.Message, w)
+		if err != nil {
+			return err
 		}
 		if en.Expires != 0 {
 			en.Expires = at + p.Lifetime

@@ -458,17 +458,10 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	if kind == RemindUnread {
 		expires = toMicro(now.Add(maxTTL))
 	}
-	from := waitingKey(r.Message)
 	w := &workRecord{Service: r.Service, Secure: r.Secure, Expires: expires}
-	for _, k := range []store.Key{leasedKey(r.Message), waitingKey(r.Message)} {
-		found, err := tx.read(k, w)
-		if err != nil {
-			return err
-		}
-		if found {
-			from = k
-			break
-		}
+	from, err := tx.openWork(r.Message, w)
+	if err != nil {
+		return err
 	}
 	n := len(w.Entries)
 	w.Entries = e.appendEntries(w.Entries, cs.profile, &decision, now, func(route *Route) bool { return route.Reminders })

@@ -236,11 +236,11 @@ func TestRevocationChecker(t *testing.T) {
 }
 
 // twoEngines are two engines on one store, with one citizen, of which the first delivers.
-func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio.ChannelFunc) (first, second *appio.Engine, m appio.Message) {
+func twoEngines(t *testing.T, s store.Store, lease time.Duration, now [2]func() time.Time, deliver appio.ChannelFunc) (first, second *appio.Engine, m appio.Message) {
 	keys := appio.RandomKeys()
 	engine := func(s store.Store, now func() time.Time) *appio.Engine {
 		e, err := appio.New(s, &appio.Options{
-			Keys: keys, Now: now, Lease: 300 * time.Millisecond, DeliverTimeout: 100 * time.Millisecond, Margin: 50 * time.Millisecond,
+			Keys: keys, Now: now, Lease: lease, DeliverTimeout: lease / 3, Margin: lease / 6,
 			MaxSkew: 20 * time.Millisecond, RevokeWait: 30 * time.Millisecond,
 			Channels: []appio.Route{{Name: "letter", Default: appio.Full, ByCode: true, Channel: deliver}},
 		})
@@ -252,8 +252,8 @@ func twoEngines(t *testing.T, s store.Store, now func() time.Time, deliver appio
 	if h, ok := s.(*holdingStore); ok {
 		base = h.Store
 	}
-	second = engine(base, nil)
-	first = engine(s, now)
+	second = engine(base, now[1])
+	first = engine(s, now[0])
 	require.NoError(t, second.PutService(t.Context(), appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
 	require.NoError(t, revoker(second).SetMode(t.Context(), appio.Auto))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -294,7 +294,10 @@ func TestASecondRevocationNamesTheSame(t *testing.T) {
 			t.Run(one+", then "+other, func(t *testing.T) {
 				t.Parallel()
 				begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
-				first, second, m := twoEngines(t, memstore.New(), nil, func(_ context.Context, d appio.Delivery) error {
+				var ahead atomic.Int64
+				now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+				const lease = 10 * time.Second // so that no delivery is given up meanwhile
+				first, second, m := twoEngines(t, memstore.New(), lease, [2]func() time.Time{now, now}, func(_ context.Context, d appio.Delivery) error {
 					begun <- d.ID
 					<-release
 					return nil
@@ -302,7 +305,7 @@ func TestASecondRevocationNamesTheSame(t *testing.T) {
 				var once sync.Once
 				open := func() { once.Do(func() { close(release) }) }
 				defer open()
-				time.Sleep(350 * time.Millisecond) // what the citizen chose before is older than any lease
+				ahead.Store(int64(2 * lease)) // what the citizen chose before is older than any lease
 				_, err := first.Sender("tari").Send(t.Context(), m)
 				require.NoError(t, err)
 				id := <-begun
@@ -356,7 +359,7 @@ func TestAnEngineThatStoodStillSendsNothing(t *testing.T) {
 				return at
 			}
 			var late atomic.Bool
-			first, second, m := twoEngines(t, s, now, func(context.Context, appio.Delivery) error {
+			first, second, m := twoEngines(t, s, 300*time.Millisecond, [2]func() time.Time{now}, func(context.Context, appio.Delivery) error {
 				select {
 				case <-revoked:
 					late.Store(true)

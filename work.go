@@ -219,6 +219,16 @@ func (d *draft) readWork(k store.Key) (*workRecord, error) {
 	return w, d.open(&e.record, w)
 }
 
+// openWork reads the open work of a message into w, and says where it is. Where there is none, w stays, and it is where it would wait.
+func (d *draft) openWork(id MessageID, w *workRecord) (at store.Key, err error) {
+	for _, k := range []store.Key{leasedKey(id), waitingKey(id)} {
+		if found, err := d.read(k, w); found || err != nil {
+			return k, err
+		}
+	}
+	return waitingKey(id), nil
+}
+
 func (w *workRecord) clone() *workRecord {
 	c := *w
 	c.Entries = slices.Clone(w.Entries)
