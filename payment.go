@@ -133,13 +133,14 @@ type Bill struct {
 	Messages    []MessageID // that it came with, oldest first; the last 100
 }
 
-// A Receipt is what is kept of a payment, for the citizen.
+// A Receipt is what is kept of a payment, for the citizen. See [Receipt.MarshalJSON] and [Receipt.WriteHTML] for what can be taken
+// away.
 type Receipt struct {
-	RPTID       pagopa.RPTID  `json:"-"`
-	Amount      pagopa.Amount `json:"amount"` // euro cents: the last that was known before the payment
-	Payee       string        `json:"payee,omitempty"`
-	Description string        `json:"description,omitempty"`
-	PaidAt      time.Time     `json:"paid_at"`
-	Event       string        `json:"event"`                // ID of the event that told
-	Message     MessageID     `json:"message_id,omitempty"` // the last it came with; empty: it was paid from paper
+	RPTID       pagopa.RPTID
+	Amount      pagopa.Amount // the last that was known before the payment
+	Payee       string        // the creditor's name; "": not known
+	Description string        // "": not known
+	PaidAt      time.Time
+	Event       string    // ID of the event that told
+	Message     MessageID // the last it came with; empty: it was paid from paper
 }
