@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -141,24 +142,11 @@ func (c *Citizen) Bills(ctx context.Context) ([]Bill, error) {
 	}
 	var bills []Bill
 	now := toMicro(c.e.now())
-	for rng := all(prefixBill, 256); ; {
-		d, err := c.viewPersonal(ctx, owner, rng)
-		if err != nil || d == nil {
+	for b, err := range c.billRecords(ctx, owner) {
+		if err != nil {
 			return nil, err
 		}
-		for i := range d.ranged {
-			var b billRecord
-			if err := d.open(&d.ranged[i], &b); errors.Is(err, errShredded) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			bills = append(bills, b.bill(now))
-		}
-		if len(d.ranged) < rng.Limit {
-			break
-		}
-		rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
+		bills = append(bills, b.bill(now))
 	}
 	slices.SortFunc(bills, func(a, b Bill) int {
 		open := func(b Bill) bool { return b.State == Unpaid || b.State == Paying }
@@ -181,6 +169,37 @@ func (c *Citizen) Bills(ctx context.Context) ([]Bill, error) {
 		return a.AddedAt.Compare(b.AddedAt)
 	})
 	return bills, nil
+}
+
+// billRecords yields the bills of a person, by pages, and at most one error, last.
+func (c *Citizen) billRecords(ctx context.Context, owner store.Owner) iter.Seq2[*billRecord, error] {
+	return func(yield func(*billRecord, error) bool) {
+		for rng := all(prefixBill, 256); ; {
+			d, err := c.viewPersonal(ctx, owner, rng)
+			if err != nil {
+				yield(nil, err)
+			}
+			if err != nil || d == nil {
+				return
+			}
+			for i := range d.ranged {
+				b := &billRecord{}
+				if err := d.open(&d.ranged[i], b); errors.Is(err, errShredded) {
+					continue
+				} else if err != nil {
+					yield(nil, err)
+					return
+				}
+				if !yield(b, nil) {
+					return
+				}
+			}
+			if len(d.ranged) < rng.Limit {
+				return
+			}
+			rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
+		}
+	}
 }
 
 // viewPersonal reads what a person has; nil: nothing, as there is no such person.
@@ -226,10 +245,24 @@ func (c *Citizen) Bill(ctx context.Context, id pagopa.RPTID) (Bill, error) {
 	return b.bill(toMicro(c.e.now())), nil
 }
 
-// addStates says of messages with notices where their payments stand. It is looked up by what the messages say.
+// addStates says of messages with notices where their payments stand.
 func (c *Citizen) addStates(ctx context.Context, owner store.Owner, ms []InboxMessage) error {
+	bills, err := c.billsOf(ctx, owner, ms)
+	now := toMicro(c.e.now())
+	for i, b := range bills {
+		if b != nil {
+			state, since := b.state(now)
+			ms[i].PaymentState, ms[i].PaymentAt = state, fromMicro(since)
+		}
+	}
+	return err
+}
+
+// billsOf are the bills of messages' notices, by index. They are looked up by what the messages say. Nil: there is nothing to pay, or
+// the notice is not followed, or was sent before notices were. All of it may be nil.
+func (c *Citizen) billsOf(ctx context.Context, owner store.Owner, ms []InboxMessage) ([]*billRecord, error) {
 	if c.e.opts.Payments == nil {
-		return nil
+		return nil, nil
 	}
 	codec := c.e.codec.of(owner)
 	at := map[store.Key][]int{}
@@ -244,27 +277,23 @@ func (c *Citizen) addStates(ctx context.Context, owner store.Owner, ms []InboxMe
 		}
 	}
 	if len(keys) == 0 {
-		return nil
+		return nil, nil
 	}
 	d, err := c.viewPersonal(ctx, owner, store.Range{}, keys...)
 	if err != nil || d == nil {
-		return err
+		return nil, err
 	}
-	now := toMicro(c.e.now())
+	bills := make([]*billRecord, len(ms))
 	for _, k := range keys {
 		b, err := d.readBill(k)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if b == nil { // of a message that was sent before notices were followed
-			continue
-		}
-		state, since := b.state(now)
 		for _, i := range at[k] {
-			ms[i].PaymentState, ms[i].PaymentAt = state, fromMicro(since)
+			bills[i] = b
 		}
 	}
-	return nil
+	return bills, nil
 }
 
 // paid is whether the notice of a message is paid; nil: there is none, or it is not followed.
