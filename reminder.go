@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/appio-go/appio/internal/failpoint"
+	"github.com/appio-go/appio/internal/rome"
 	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
@@ -42,7 +43,7 @@ type ReminderSchedule struct {
 	Unpaid   UnpaidSchedule
 
 	FromHour, ToHour int            // the day hours: from 0 <= FromHour < ToHour <= 24; both 0: 8 to 20
-	Zone             *time.Location // whose hours they are; nil: Europe/Rome, which the system or time/tzdata must know
+	Zone             *time.Location // whose hours they are; nil: Italian time
 }
 
 // UnpaidSchedule says when a notice with a due date is reminded of. The zero one is IO's.
@@ -78,10 +79,7 @@ func (s *ReminderSchedule) complete() (*ReminderSchedule, error) {
 		c.FromHour, c.ToHour = 8, 20
 	}
 	if c.Zone == nil {
-		var err error
-		if c.Zone, err = time.LoadLocation("Europe/Rome"); err != nil {
-			return nil, invalid("Options.Reminders.Zone", "set, where the system does not know Europe/Rome and time/tzdata is not imported")
-		}
+		c.Zone = rome.Location()
 	}
 	c.Unread, c.Deadline = slices.Clone(c.Unread), slices.Clone(c.Deadline)
 	switch {
