@@ -43,6 +43,9 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what [Receipt.MarshalJSON] wrote. What is not a receipt of a notice is ErrInvalid, and leaves r as it was; members
 // with other names are left out.
 func (r *Receipt) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" { // as encoding/json asks
+		return nil
+	}
 	var j receiptJSON
 	if err := json.Unmarshal(b, &j); err != nil { // its error may quote what the receipt says
 		return invalid("Receipt", "an object as MarshalJSON writes it")
@@ -177,11 +180,23 @@ td { white-space: pre-line; }
 }
 `
 
-// receiptTemplate is made at the first use: most programs print no receipts. The policy permits the page's own style, and nothing else.
-var receiptTemplate = sync.OnceValue(func() *template.Template {
+var (
+	receiptOnce   sync.Once
+	receiptParsed *template.Template
+)
+
+// receiptTemplate is made at the first use, and is nothing that the package's start refers to: programs that print no receipts are
+// then linked without html/template.
+func receiptTemplate() *template.Template {
+	receiptOnce.Do(func() { receiptParsed = template.Must(template.New("receipt").Parse(receiptSource())) })
+	return receiptParsed
+}
+
+// receiptSource has a policy that permits the page's own style, and nothing else.
+func receiptSource() string {
 	sum := sha256.Sum256([]byte(receiptStyle))
 	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
-	return template.Must(template.New("receipt").Parse(`<!DOCTYPE html>
+	return `<!DOCTYPE html>
 <html lang="{{.Lang}}">
 <head>
 <meta charset="utf-8">
@@ -205,5 +220,5 @@ var receiptTemplate = sync.OnceValue(func() *template.Template {
 </main>
 </body>
 </html>
-`))
-})
+`
+}

@@ -97,7 +97,9 @@ func TestReceiptJSON(t *testing.T) {
 			require.Equal(t, before, got, name)
 		}
 		require.ErrorIs(t, json.Unmarshal([]byte(`[]`), &appio.Receipt{}), appio.ErrInvalid)
-		var got appio.Receipt
+		got := appio.Receipt{Payee: "as it was"}
+		require.NoError(t, json.Unmarshal([]byte(`null`), &got))
+		require.Equal(t, "as it was", got.Payee)
 		more := strings.Replace(string(good), `{`, `{"new":1,`, 1)
 		require.NoError(t, json.Unmarshal([]byte(more), &got), "a later version may say more")
 		require.Equal(t, sampleReceipt(), got)
