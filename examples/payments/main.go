@@ -20,6 +20,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/gateway/paymentinfo"
 	"github.com/appio-go/appio/pagopa"
 )
 
@@ -54,12 +55,16 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 	defer stop()
 
 	// The engine, which asks pagoPA through a gateway.
+	gateway, err := paymentinfo.New(address+"/payment-requests", &paymentinfo.Options{CheckoutURL: address + "/checkout"})
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "payments-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	eng, err := appio.Open(filepath.Join(dir, "payments.db"), &appio.Options{Payments: gateway{address}})
+	eng, err := appio.Open(filepath.Join(dir, "payments.db"), &appio.Options{Payments: gateway})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/gateway/paymentinfo"
 	"github.com/appio-go/appio/pagopa"
 )
 
@@ -51,19 +52,20 @@ func TestStopped(t *testing.T) {
 	require.ErrorIs(t, payments(ctx, &bytes.Buffer{}), context.Canceled)
 }
 
-func TestGateway(t *testing.T) {
+func TestNode(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	n := newNode(debt{RPTID: tari.String(), Amount: 1})
-	address, stopNode, err := serve(n.routes())
-	require.NoError(t, err)
-	defer stopNode()
-	told := 0
-	tell, stop, err := serve(http200(func() { told++ }))
+	address, stop, err := serve(n.routes())
 	require.NoError(t, err)
 	defer stop()
+	told := 0
+	tell, stopTold, err := serve(http200(func() { told++ }))
+	require.NoError(t, err)
+	defer stopTold()
 	n.tell = tell
-	g := gateway{address}
+	g, err := paymentinfo.New(address+"/payment-requests", &paymentinfo.Options{CheckoutURL: address + "/checkout"})
+	require.NoError(t, err)
 	category := func(err error) string {
 		var fault *pagopa.Fault
 		require.ErrorAs(t, err, &fault)
@@ -89,17 +91,8 @@ func TestGateway(t *testing.T) {
 	_, err = g.Start(ctx, d, "two")
 	require.Equal(t, pagopa.PaymentDuplicated, category(err))
 
-	_, err = gateway{address + "/elsewhere"}.Verify(ctx, tari)
-	require.Error(t, err)
-	var fault *pagopa.Fault
-	require.NotErrorAs(t, err, &fault, "a wrong address is no unknown notice")
-	require.NotContains(t, err.Error(), tari.String())
-	stop()
+	stopTold()
 	require.Error(t, n.pay(ctx, first.URL), "who is told does not answer")
-	stopNode()
-	_, err = g.Verify(ctx, tari)
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), tari.String())
 }
 
 func http200(f func()) http.Handler {

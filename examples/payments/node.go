@@ -26,6 +26,14 @@ type node struct {
 	paid  map[string]bool
 }
 
+// A debt is what the node says of a notice, in the form of IO's API for citizens.
+type debt struct {
+	RPTID       string        `json:"rptId"`
+	Amount      pagopa.Amount `json:"amount"`
+	Payee       string        `json:"paName,omitempty"`
+	Description string        `json:"description,omitempty"`
+}
+
 const checkoutPage = "https://checkout.example.org/" // nobody is asked there: see pay
 
 func newNode(debts ...debt) *node {
