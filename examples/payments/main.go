@@ -1,4 +1,5 @@
-// Payments follows two notices, one that comes with a message and one on paper, from the first look to the receipt.
+// Payments follows two notices, one that comes with a message and one on paper, from the first look to the receipt; of a third, which is
+// not paid, the citizen is reminded.
 //
 //	payments
 //
@@ -15,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,12 +42,16 @@ const (
 	paper                         = "PAGOPA|002|301202400000000164|01199250158|4250" // what the QR code of a notice on paper says
 )
 
-var tari = pagopa.RPTID{Creditor: town, Notice: "302032002700000251"}
+var (
+	tari   = pagopa.RPTID{Creditor: town, Notice: "302032002700000251"}
+	second = pagopa.RPTID{Creditor: town, Notice: "300715700000000032"}
+)
 
 func payments(ctx context.Context, out io.Writer) (err error) {
 	// pagoPA: what is owed, and where it is paid.
 	node := newNode(
 		debt{RPTID: tari.String(), Amount: 150_00, Payee: "Comune di Esempio", Description: "TARI 2026, prima rata"},
+		debt{RPTID: second.String(), Amount: 150_00, Payee: "Comune di Esempio", Description: "TARI 2026, seconda rata"},
 		debt{RPTID: "01199250158301202400000000164", Amount: 42_50, Payee: "Comune di Esempio", Description: "Sanzione per sosta vietata"},
 	)
 	address, stop, err := serve(node.routes())
@@ -64,7 +70,18 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	eng, err := appio.Open(filepath.Join(dir, "payments.db"), &appio.Options{Payments: gateway})
+	var later atomic.Int64 // nanoseconds by which the clock is put forward, to see reminders
+	subjects := map[appio.MessageID]string{}
+	push := appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
+		if d.Reminder != "" {
+			fmt.Fprintf(out, "a reminder, %s: %s\n", d.Reminder, subjects[d.Message])
+		}
+		return nil
+	})
+	eng, err := appio.Open(filepath.Join(dir, "payments.db"), &appio.Options{
+		Payments: gateway, Reminders: &appio.ReminderSchedule{}, Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
+		Channels: []appio.Route{{Name: appio.Push, Channel: push, Default: appio.Generic, Unvalidated: true, Reminders: true}},
+	})
 	if err != nil {
 		return err
 	}
@@ -104,6 +121,14 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
+	if err := citizen.UpdateProfile(ctx, func(p *appio.Profile) error {
+		p.Addresses = []appio.Address{{Channel: appio.Push, Value: "this phone"}}
+		p.Reminders.Unpaid = true
+		return nil
+	}); err != nil {
+		return err
+	}
+
 	// pay is what a citizen does in an app and a browser, until the engine has heard of it.
 	pay := func(id pagopa.RPTID) error {
 		checkout, err := citizen.Pay(ctx, id)
@@ -118,20 +143,28 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
-	// A notice comes with a message, is opened, and paid.
+	// Two notices come with messages. The first is opened, and paid.
 	yearsEnd := time.Date(time.Now().Year()+1, 12, 31, 22, 59, 59, 0, time.UTC) // the end of the day in Italy
-	res, err := eng.Sender("tari").Send(ctx, appio.Message{
-		To: mario, Subject: "TARI 2026, prima rata", Markdown: strings.Repeat("Puoi pagare entro fine anno. ", 4), Due: yearsEnd,
-		Payment: &appio.Notice{Number: tari.Notice, Amount: 150_00},
-	})
+	for subject, id := range map[string]pagopa.RPTID{"TARI 2026, prima rata": tari, "TARI 2026, seconda rata": second} {
+		res, err := eng.Sender("tari").Send(ctx, appio.Message{
+			To: mario, Subject: subject, Markdown: strings.Repeat("Puoi pagare entro fine anno. ", 4), Due: yearsEnd,
+			Payment: &appio.Notice{Number: id.Notice, Amount: 150_00},
+		})
+		if err != nil {
+			return err
+		}
+		subjects[res.ID] = subject
+	}
+	bill, err := citizen.Bill(ctx, tari)
 	if err != nil {
 		return err
 	}
-	if err := citizen.MarkRead(ctx, res.ID); err != nil {
+	message := bill.Messages[0]
+	if err := citizen.MarkRead(ctx, message); err != nil {
 		return err
 	}
 	show := func() error {
-		m, err := citizen.Message(ctx, res.ID)
+		m, err := citizen.Message(ctx, message)
 		if err == nil {
 			_, err = fmt.Fprintf(out, "%s: %s euros, %s\n", m.Subject, m.Payment.Amount, m.PaymentState)
 		}
@@ -168,5 +201,12 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
-	return citizen.Calendar(ctx, res.ID, out, nil)
+	if err := citizen.Calendar(ctx, message, out, nil); err != nil {
+		return err
+	}
+
+	// The day before, at noon: a reminder of each notice was due, and only the one that is not paid is sent.
+	later.Store(int64(time.Until(yearsEnd.Add(-35 * time.Hour))))
+	_, err = eng.Flush(ctx)
+	return err
 }
