@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/appio-go/appio/pagopa"
@@ -203,6 +204,7 @@ func (e *Engine) verify(ctx context.Context, id pagopa.RPTID, b *billRecord) (d 
 		case d.RPTID != id || d.Amount < 1 || d.Amount > pagopa.MaxAmount:
 			return Debt{}, errors.New("appio: the payment gateway answered for another notice, or without an amount")
 		}
+		d.Payee, d.Description = short(d.Payee), short(d.Description)
 		return d, nil
 	})
 	state := PaymentState("")
@@ -225,6 +227,12 @@ func (e *Engine) verify(ctx context.Context, id pagopa.RPTID, b *billRecord) (d 
 // passes reports whether a fault is of the moment, and says nothing of the notice.
 func passes(f *pagopa.Fault) bool {
 	return f.Category == pagopa.GenericError || f.Category == pagopa.PaymentUnavailable
+}
+
+// short is a text of the gateway's as it is kept.
+func short(text string) string {
+	const most = 1000 // bytes; the creditor's own are of 140 characters
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
 // stateOf is what a fault says of the notice's payment; empty: nothing.
@@ -258,7 +266,7 @@ func (e *Engine) checkout(ctx context.Context, d Debt, key string) (out Checkout
 // ask calls the gateway, and again after what may pass: at most three times in all.
 func ask[T any](ctx context.Context, e *Engine, name string, call func(ctx context.Context) (T, error)) (v T, err error) {
 	end := e.observe(&ctx, Operation{Name: name, Count: 1})
-	defer func() { end(Outcome{Err: err}) }()
+	defer func() { end(Outcome{Err: observed(err)}) }()
 	for try := 1; ; try++ {
 		if v, err = askOnce(ctx, e, call); err == nil || try == gatewayTries {
 			return v, err
@@ -274,6 +282,24 @@ func ask[T any](ctx context.Context, e *Engine, name string, call func(ctx conte
 	}
 }
 
+// observed is a gateway's error for an observer: not its text, which may name the notice, as a URL does.
+func observed(err error) error {
+	var fault *pagopa.Fault
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &fault):
+		return fault
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	}
+	return errGateway
+}
+
+var errGateway = errors.New("appio: the payment gateway failed")
+
 // askOnce does not wait for a gateway that goes on when its time is over.
 func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.PaymentTimeout)
@@ -284,7 +310,7 @@ func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Contex
 	got := make(chan answer, 1)
 	go func() {
 		defer cancel()
-		a := answer{err: errors.New("appio: the payment gateway ended its goroutine")}
+		a := answer{err: errors.New("appio: the payment gateway ended its goroutine")} // unless the call returns
 		defer func() {
 			if p := recover(); p != nil {
 				a = answer{err: errors.New("appio: the payment gateway panicked")}
@@ -293,6 +319,10 @@ func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Contex
 			got <- a
 		}()
 		v, err := call(ctx)
+		var fault *pagopa.Fault
+		if errors.As(err, &fault) && fault == nil {
+			err = errors.New("appio: the payment gateway answered with a fault that is nil")
+		}
 		a = answer{v, err}
 	}()
 	select {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -201,6 +203,24 @@ func TestPay(t *testing.T) {
 		t.Parallel()
 		for name, change := range map[string]func(*gateway){
 			"panic": func(g *gateway) { g.verify = func(pagopa.RPTID) (appio.Debt, error) { panic("RSSMRA85M10H501S") } },
+			"the end of its goroutine": func(g *gateway) {
+				g.verify = func(pagopa.RPTID) (appio.Debt, error) {
+					runtime.Goexit()
+					return appio.Debt{}, nil
+				}
+			},
+			"a fault that is nil": func(g *gateway) {
+				g.verify = func(pagopa.RPTID) (appio.Debt, error) {
+					var f *pagopa.Fault
+					return appio.Debt{}, f
+				}
+			},
+			"the end of its goroutine at the start": func(g *gateway) {
+				g.start = func(appio.Debt, string) (appio.Checkout, error) {
+					runtime.Goexit()
+					return appio.Checkout{}, nil
+				}
+			},
 			"another notice": func(g *gateway) {
 				g.verify = func(pagopa.RPTID) (appio.Debt, error) { return appio.Debt{Amount: 1}, nil }
 			},
@@ -230,6 +250,44 @@ func TestPay(t *testing.T) {
 				require.Equal(t, appio.Unpaid, bill.State, "nothing has begun")
 			}
 		}
+	})
+	t.Run("an endless text is cut", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) {
+			long := strings.Repeat("\xff\u00e8", 4<<20)
+			return appio.Debt{RPTID: id, Amount: 1, Payee: long, Description: long}, nil
+		}}
+		w := newTown(t, withPayments(g))
+		c := w.enrol(giuseppe, appio.Auto)
+		_, err := c.Pay(t.Context(), rptID)
+		require.NoError(t, err)
+		bill, err := c.Bill(t.Context(), rptID)
+		require.NoError(t, err)
+		for _, text := range []string{bill.Payee, bill.Description} {
+			require.LessOrEqual(t, len(text), 1000)
+			require.Equal(t, strings.Repeat("\u00e8", len(text)/2), text)
+		}
+	})
+	t.Run("an observer does not learn of which notice an error is", func(t *testing.T) {
+		t.Parallel()
+		secret := &url.Error{Op: "Get", URL: "https://creditor.example.it/" + rptID.String(), Err: context.DeadlineExceeded}
+		g, seen := &gateway{}, &watcher{}
+		g.start = func(appio.Debt, string) (appio.Checkout, error) { return appio.Checkout{}, errors.New(secret.Error()) }
+		w := newTown(t, withPayments(g), func(o *appio.Options) { o.Observer = seen })
+		c := w.enrol(giuseppe, appio.Auto)
+		_, err := c.Pay(t.Context(), rptID)
+		require.Error(t, err)
+		g.verify = func(pagopa.RPTID) (appio.Debt, error) { return appio.Debt{}, secret }
+		_, err = c.Pay(t.Context(), rptID)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		some := 0
+		for _, o := range seen.seen {
+			if o.out.Err != nil {
+				some++
+				require.NotContains(t, o.out.Err.Error(), string(rptID.Notice), o.op.Name)
+			}
+		}
+		require.Equal(t, 2, some, "that it failed, it does")
 	})
 	t.Run("a slow gateway has its time", func(t *testing.T) {
 		t.Parallel()
