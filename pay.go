@@ -217,7 +217,7 @@ func (e *Engine) verify(ctx context.Context, id pagopa.RPTID, b *billRecord) (d 
 	}
 	if state != "" {
 		news := PaymentEvent{ID: "verify/" + e.ulids.next(e.now()), RPTID: id, State: state, At: e.now()}
-		if err := e.Settle(ctx, news); err != nil {
+		if err := e.settleNews(ctx, &news, true); err != nil {
 			e.log().Error("what the gateway said of a notice could not be kept", "err", err)
 		}
 	}

@@ -251,6 +251,37 @@ func TestPay(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the same answer again is no news", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{verify: func(pagopa.RPTID) (appio.Debt, error) {
+			return appio.Debt{}, pagopa.NewFault("PAA_PAGAMENTO_ANNULLATO")
+		}}
+		w, ctx := newTown(t, withPayments(g)), t.Context()
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		other := w.enrol(matteo, appio.Auto)
+		w.send(s, messageTo(giuseppe, withNotice))
+		w.send(s, messageTo(matteo, withNotice))
+		var since time.Time
+		for i := range 3 {
+			_, err := c.Pay(ctx, rptID)
+			require.Error(t, err)
+			w.advance(time.Minute)
+			w.flush()
+			bill, err := other.Bill(ctx, rptID)
+			require.NoError(t, err)
+			require.Equal(t, appio.Cancelled, bill.State)
+			if i == 0 {
+				since = bill.StateAt
+			}
+			require.Equal(t, since, bill.StateAt)
+		}
+		// What the host says itself counts as always.
+		require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Cancelled, At: w.now()}))
+		w.flush()
+		bill, err := other.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.True(t, bill.StateAt.After(since))
+	})
 	t.Run("an endless text is cut", func(t *testing.T) {
 		t.Parallel()
 		g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) {

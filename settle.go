@@ -48,6 +48,12 @@ func (e *Engine) Settle(ctx context.Context, ev PaymentEvent) error {
 	if err := ev.validate(); err != nil {
 		return err
 	}
+	return e.settleNews(ctx, &ev, false)
+}
+
+// settleNews keeps news, and has them spread. With asked they are an answer of the gateway, which says the same as often as anybody
+// asks: that is only told where it is another state.
+func (e *Engine) settleNews(ctx context.Context, ev *PaymentEvent, asked bool) error {
 	if err := e.ready(ctx); err != nil {
 		return err
 	}
@@ -56,7 +62,7 @@ func (e *Engine) Settle(ctx context.Context, ev PaymentEvent) error {
 		owner: e.codec.notice(ev.RPTID), keys: []store.Key{keyNews},
 		apply: func(tx *draft) error {
 			before, err := tx.readNews()
-			if err != nil || !news.over(before) {
+			if err != nil || !news.over(before) || asked && before != nil && before.State == news.State {
 				return err
 			}
 			now := micro(e.now())
