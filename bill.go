@@ -86,7 +86,9 @@ func (d *draft) hear(key store.Key, news *newsRecord) error {
 	if d.get(keyTombstone) != nil {
 		return nil
 	}
-	if p, err := d.readProfile(); err != nil || p == nil {
+	if p, err := d.readProfile(); errors.Is(err, store.ErrCorrupt) {
+		return nil // it must not hold up the notice's other debtors; who checks the store learns of it
+	} else if err != nil || p == nil {
 		return err
 	}
 	b, err := d.readBill(key)

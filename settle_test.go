@@ -329,6 +329,35 @@ func TestSettleMeanwhile(t *testing.T) {
 	})
 }
 
+// A person of whom nothing can be read any more does not keep the news from the others who have the notice.
+func TestSettleBesideDamage(t *testing.T) {
+	t.Parallel()
+	for _, key := range []store.Key{"K", "P"} {
+		w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+		s := w.put()
+		damaged := w.enrol(giuseppe, appio.Auto)
+		w.send(s, messageTo(giuseppe, withNotice))
+		w.flush()
+		for _, r := range recordsOf(t, w.store, "c/") {
+			if r.Key == key {
+				r.Value = append([]byte(nil), r.Value...)
+				r.Value[len(r.Value)-1] ^= 1
+				overwrite(t, w.store, r.Owner, store.Change{Put: []store.Record{r}})
+			}
+		}
+		_, err := damaged.Bill(ctx, rptID)
+		require.ErrorIs(t, err, store.ErrCorrupt)
+		other := w.enrol(matteo, appio.Auto)
+		w.send(s, messageTo(matteo, withNotice))
+		require.NoError(t, w.Settle(ctx, event("1", appio.Paid, 5)))
+		w.flush()
+		bill, err := other.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, appio.Paid, bill.State)
+		require.NotContains(t, keysOf(t, w.store, "p/"), store.Key("T"), "the news is still to be spread")
+	}
+}
+
 // An unspread store does not show what is to be spread.
 type unspread struct{ store.Store }
 
