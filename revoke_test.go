@@ -321,6 +321,61 @@ func TestASecondRevocationNamesTheSame(t *testing.T) {
 	}
 }
 
+// Who wants no reminders any more is told of one that another engine is sending.
+func TestARevokedReminderOfAnotherEngine(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
+	var once sync.Once
+	open := func() { once.Do(func() { close(release) }) }
+	deliver := appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
+		if d.Reminder != "" {
+			begun <- d.ID
+			<-release
+		}
+		return nil
+	})
+	s, keys := memstore.New(), appio.RandomKeys()
+	engine := func() *appio.Engine {
+		e, err := appio.New(s, &appio.Options{
+			Keys: keys, Lease: 2 * time.Second, DeliverTimeout: time.Second, Margin: 50 * time.Millisecond,
+			MaxSkew: 20 * time.Millisecond, RevokeWait: 30 * time.Millisecond,
+			Reminders: &appio.ReminderSchedule{Unread: []time.Duration{time.Millisecond}, ToHour: 24},
+			Channels:  []appio.Route{{Name: "letter", Default: appio.Full, ByCode: true, Channel: deliver, Reminders: true}},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+		return e
+	}
+	first, second, ctx := engine(), engine(), t.Context()
+	defer open()
+	require.NoError(t, second.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
+	want := func(r appio.Reminders) error {
+		return revoker(second).UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Reminders = r
+			return nil
+		})
+	}
+	require.NoError(t, revoker(second).SetMode(ctx, appio.Auto))
+	require.NoError(t, want(appio.Reminders{Unread: true, Deadline: true}))
+	r, err := first.Sender("tari").Send(ctx, benchMessage("RSSMRA85M10H501S"))
+	require.NoError(t, err)
+	require.Equal(t, appio.Processed, r.Status)
+	time.Sleep(2 * time.Millisecond)
+	var running sync.WaitGroup
+	running.Go(func() { _, _ = first.Flush(ctx) })
+	defer running.Wait()
+	defer open()
+	id := <-begun
+	require.NoError(t, want(appio.Reminders{Unread: true}), "it is another kind")
+	for range 2 {
+		var left *appio.InFlightError
+		require.ErrorAs(t, want(appio.Reminders{}), &left)
+		require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
+	}
+	open()
+	require.Eventually(t, func() bool { return want(appio.Reminders{}) == nil }, 5*time.Second, time.Millisecond)
+}
+
 // revoker is the citizen of twoEngines.
 func revoker(e *appio.Engine) *appio.Citizen {
 	return e.Citizen(appio.Identity{Code: "RSSMRA85M10H501S", Level: appio.L2})
