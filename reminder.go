@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -220,13 +221,19 @@ func (a *acceptance) remindOf(tx *draft, p *profileRecord, m *messageRecord, now
 
 // reminding sends due reminders until ctx ends, beside deliveries, as it asks the gateway.
 func (d *dispatcher) reminding(ctx context.Context) {
+	failures := 0
 	for ctx.Err() == nil {
 		some, err := d.remind(ctx, d.e.now())
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil: // ever later: each time the gateway is asked anew
 			d.e.log().Error("due reminders could not be dealt with, and will be tried again", "err", err)
-		}
-		if !some || err != nil {
+			pause(ctx, min(pollEvery<<failures, time.Minute))
+			failures = min(failures+1, 6)
+		case !some:
 			pause(ctx, pollEvery)
+			failures = 0
+		default:
+			failures = 0
 		}
 	}
 }
@@ -247,9 +254,10 @@ func (d *dispatcher) remind(ctx context.Context, until time.Time) (some bool, er
 	ops := make([]*op, len(recs))
 	var asking errgroup.Group
 	asking.SetLimit(remindersAtOnce)
+	var away atomic.Int64
 	for i, rec := range recs {
 		asking.Go(func() error {
-			ops[i] = d.e.remindOp(ctx, rec)
+			ops[i] = d.e.remindOp(ctx, rec, &away)
 			return nil
 		})
 	}
@@ -282,18 +290,28 @@ func (d *dispatcher) remind(ctx context.Context, until time.Time) (some bool, er
 // remindersAtOnce is how many notices the gateway is asked for at a time.
 const remindersAtOnce = 8
 
+// gatewayAway is after how many failures in a row the rest of a page waits without being asked about.
+const gatewayAway = 8
+
 // gatewayPause is how long the reminder of a notice waits where the gateway does not answer.
 const gatewayPause = time.Hour
 
 // remindOp makes deliveries of a due reminder, and schedules the next one, in one change. Of a notice the gateway is asked before.
-func (e *Engine) remindOp(ctx context.Context, rec store.Record) *op {
+// away counts the gateway's failures in a row.
+func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.Int64) *op {
 	var seen reminderRecord
 	unreadable := e.codec.of(rec.Owner).open(&rec, &seen)
 	standing, later := true, false
 	var due int64
 	if s := e.opts.Reminders; unreadable == nil && seen.Bill != "" && e.opts.Payments != nil {
-		if x, _ := s.now(&seen, e.now(), func(ReminderKind) bool { return true }); x.kind == RemindUnpaid {
-			standing, later, due = e.askForReminder(ctx, rec.Owner, store.Key(seen.Bill))
+		now := e.now()
+		x, _ := s.now(&seen, now, func(ReminderKind) bool { return true })
+		switch {
+		case x.kind != RemindUnpaid || s.inHours(now).After(now):
+		case away.Load() >= gatewayAway:
+			later = true
+		default:
+			standing, later, due = e.askForReminder(ctx, rec.Owner, store.Key(seen.Bill), away)
 		}
 	}
 	id := seen.Message
@@ -357,7 +375,7 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record) *op {
 
 // askForReminder asks the gateway for a bill: whether it is still to be paid, or has to be asked later, and when the creditor says that it
 // is due; 0: it does not, or as before.
-func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill store.Key) (standing, later bool, due int64) {
+func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill store.Key, away *atomic.Int64) (standing, later bool, due int64) {
 	d, err := e.view(ctx, owner, store.Range{}, "", bill, keyDataKey, keyProfile)
 	if err != nil {
 		return true, true, 0
@@ -371,6 +389,11 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 	}
 	debt, err := e.verify(ctx, b.rptID(), b)
 	var fault *pagopa.Fault
+	if err != nil && !(errors.As(err, &fault) && !passes(fault)) {
+		away.Add(1)
+	} else {
+		away.Store(0)
+	}
 	switch {
 	case errors.As(err, &fault) && !passes(fault) && fault.Category != pagopa.PaymentOngoing:
 		return false, false, 0

@@ -3,6 +3,7 @@ package appio_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -340,4 +341,56 @@ func TestReminderSchedule(t *testing.T) {
 		_, err := appio.New(newHookedStore(), &appio.Options{Keys: townKeys, Reminders: &s})
 		requireField(t, err, strings.TrimSpace(field), "")
 	}
+}
+
+// withBills has a citizen be reminded of so many notices at once, on the day before they are due.
+func withBills(t *testing.T, n int, g appio.PaymentGateway) *reminded {
+	r, s, _ := newReminded(t, "2026-03-02 10:00", func(o *appio.Options) { o.Payments = g })
+	for i := range n {
+		m := messageTo(giuseppe, withNotice)
+		m.Payment.Number = pagopa.NoticeNumber(fmt.Sprintf("302%015d", i))
+		m.Due = at("2026-03-05 23:00")
+		r.send(s, m)
+	}
+	r.flush()
+	r.mu.Lock()
+	r.clock = at("2026-03-04 09:00")
+	r.mu.Unlock()
+	return r
+}
+
+// A gateway that is away is not asked about each of many notices, and none of them is forgotten.
+func TestRemindersOfAGatewayThatIsAway(t *testing.T) {
+	t.Parallel()
+	away := true
+	g := &gateway{}
+	g.verify = func(id pagopa.RPTID) (appio.Debt, error) {
+		if away {
+			return appio.Debt{}, errors.New("away")
+		}
+		return appio.Debt{RPTID: id, Amount: 1}, nil
+	}
+	r := withBills(t, 60, g)
+	r.flush()
+	require.NotZero(t, g.verified)
+	require.Less(t, g.verified, 60*3/2)
+	require.Empty(t, r.sent)
+	away = false
+	r.until("2026-03-04 10:30", 30*time.Minute)
+	require.Len(t, r.times(appio.RemindUnpaid), 60)
+}
+
+// At night nobody is reminded, and so nobody is asked about.
+func TestNobodyIsAskedAtNight(t *testing.T) {
+	t.Parallel()
+	g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id, Amount: 1}, nil }}
+	r := withBills(t, 1, g)
+	r.mu.Lock()
+	r.clock = at("2026-03-04 21:00")
+	r.mu.Unlock()
+	r.flush()
+	require.Zero(t, g.verified)
+	r.until("2026-03-05 09:00", time.Hour)
+	require.Equal(t, 1, g.verified)
+	require.Len(t, r.times(appio.RemindUnpaid), 1)
 }
