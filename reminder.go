@@ -319,7 +319,7 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 	if seen.Bill != "" {
 		keys = append(keys, store.Key(seen.Bill))
 	}
-	return &op{owner: rec.Owner, keys: keys, also: service(seen.Service), most: maxAddresses + 4, apply: func(tx *draft) error {
+	o := &op{owner: rec.Owner, keys: keys, also: service(seen.Service), most: maxAddresses + 4, apply: func(tx *draft) error {
 		if !tx.has(rec) {
 			return nil // it is another one now
 		}
@@ -343,9 +343,8 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 			tx.del(rec.Key)
 			return nil
 		}
-		if due != 0 && due != r.Due { // the creditor has set another day
+		if due != 0 { // the creditor may have set another day
 			r.Due = due
-			return e.putReminder(tx, rec.Key, &r, now, cs.profile.reminders().has)
 		}
 		open := e.opts.Reminders.inHours(now)
 		if later {
@@ -371,6 +370,17 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 		}
 		return tx.putSealed(store.Record{Key: rec.Key, Lane: rec.Lane, Due: next}, &r)
 	}}
+	whole := o.apply
+	o.apply = func(tx *draft) error {
+		err := whole(tx)
+		if !errors.Is(err, store.ErrCorrupt) {
+			return err
+		}
+		// What it depends on is damaged, and nothing was put. It must not be in the way of the others, nor ask the gateway all the time.
+		e.log().Error("a reminder waits, as a record could not be read", "err", err)
+		return tx.putSealed(store.Record{Key: rec.Key, Lane: rec.Lane, Due: micro(e.opts.Reminders.inHours(e.now().Add(gatewayPause)))}, &seen)
+	}
+	return o
 }
 
 // askForReminder asks the gateway for a bill: whether it is still to be paid, or has to be asked later, and when the creditor says that it

@@ -394,3 +394,59 @@ func TestNobodyIsAskedAtNight(t *testing.T) {
 	require.Equal(t, 1, g.verified)
 	require.Len(t, r.times(appio.RemindUnpaid), 1)
 }
+
+// A gateway that changes its mind each time it is asked does not keep the engine busy.
+func TestAGatewayThatChangesTheDay(t *testing.T) {
+	t.Parallel()
+	g := &gateway{}
+	g.verify = func(id pagopa.RPTID) (appio.Debt, error) {
+		return appio.Debt{RPTID: id, Amount: 1, Due: time.Date(2026, 3, 20+g.verified%2, 0, 0, 0, 0, time.UTC)}, nil
+	}
+	r, s, _ := newReminded(t, "2026-03-02 10:00", func(o *appio.Options) { o.Payments = g })
+	r.send(s, messageTo(giuseppe, withNotice, func(m *appio.Message) { m.Due = at("2026-03-18 23:00") }))
+	r.mu.Lock()
+	r.clock = at("2026-03-12 09:00")
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := r.Flush(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 1, g.verified)
+	require.Len(t, r.times(appio.RemindUnpaid), 1)
+}
+
+// What a reminder depends on may be damaged: it waits, and is not looked at again at once.
+func TestRemindersBesideDamage(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string]func(k store.Key) bool{
+		"profile": func(k store.Key) bool { return k == "P" },
+		"key":     func(k store.Key) bool { return k == "K" },
+		"bill":    func(k store.Key) bool { return strings.HasPrefix(string(k), "b/") },
+		"state":   func(k store.Key) bool { return strings.HasPrefix(string(k), "m/") && strings.HasSuffix(string(k), "+") },
+	} {
+		g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id, Amount: 1}, nil }}
+		r, s, c := newReminded(t, "2026-03-02 10:00", func(o *appio.Options) { o.Payments = g })
+		id := r.send(s, messageTo(giuseppe, withNotice, func(m *appio.Message) { m.Due = at("2026-03-05 23:00") }))
+		require.NoError(t, c.MarkRead(t.Context(), id))
+		r.flush()
+		for _, rec := range recordsOf(t, r.store, "c/") {
+			if of(rec.Key) {
+				rec.Value = append([]byte(nil), rec.Value...)
+				rec.Value[len(rec.Value)-1] ^= 1
+				overwrite(t, r.store, rec.Owner, store.Change{Put: []store.Record{rec}})
+			}
+		}
+		r.mu.Lock()
+		r.clock = at("2026-03-04 09:00")
+		r.mu.Unlock()
+		r.flush()
+		some := false
+		for _, rec := range recordsOf(t, r.store, "c/") {
+			if strings.HasPrefix(string(rec.Key), "r/") {
+				some = true
+				require.True(t, rec.Due.After(r.now()), "%s: %s", name, rec.Key)
+			}
+		}
+		require.True(t, some, name)
+	}
+}
