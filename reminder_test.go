@@ -450,3 +450,21 @@ func TestRemindersBesideDamage(t *testing.T) {
 		require.True(t, some, name)
 	}
 }
+
+// Of a restored backup nobody knows whether the reminders that have become due since were sent: they are not sent again.
+func TestRemindersAfterRestore(t *testing.T) {
+	t.Parallel()
+	r, s, _ := newReminded(t, "2026-03-02 10:00")
+	r.send(s, messageTo(giuseppe))
+	r.flush()
+	r.mu.Lock()
+	r.clock = at("2026-03-05 10:30")
+	r.mu.Unlock()
+	require.NoError(t, appio.MarkRestored(t.Context(), r.store))
+	r.town = newTownOn(t, r.store, func(o *appio.Options) {
+		o.Now, o.Reminders = r.now, &appio.ReminderSchedule{}
+		o.Channels[1].Channel, o.Channels[1].Reminders = r, true
+	})
+	r.until("2026-03-10 12:00", time.Hour)
+	require.Equal(t, []string{"2026-03-08 10:30"}, r.times(appio.RemindUnread))
+}

@@ -167,12 +167,59 @@ func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r
 			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 		}
 	}
+	if err := e.skipReminders(ctx); err != nil {
+		return err
+	}
 	rand.Read(f.Instance)
 	if err := e.writeInstance(ctx, rev, f, r, keyRestored); err != nil {
 		return err
 	}
 	e.log().Warn("the store was restored from a backup: what was to be delivered is parked, as its outcome is not known", "messages", parked)
 	return nil
+}
+
+// skipReminders leaves out the reminders that have become due since the backup was made: they may have been sent.
+func (e *Engine) skipReminders(ctx context.Context) error {
+	for lane := range store.Lane(reminderLanes) {
+		q := store.DueQuery{Lanes: []store.Lane{laneReminder + lane}, Until: e.now(), Limit: 256}
+		for {
+			recs, err := e.store.Due(ctx, q)
+			if err != nil {
+				return err
+			}
+			ops := make([]*op, len(recs))
+			for i := range recs {
+				ops[i] = e.skipReminderOp(recs[i])
+			}
+			for _, err := range e.writer.do(ctx, ops...) {
+				if err != nil {
+					return err
+				}
+			}
+			if len(recs) < q.Limit {
+				break
+			}
+			last := recs[len(recs)-1]
+			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) skipReminderOp(rec store.Record) *op {
+	return &op{owner: rec.Owner, keys: []store.Key{rec.Key}, apply: func(tx *draft) error {
+		if !tx.has(rec) {
+			return nil
+		}
+		var r reminderRecord
+		if err := tx.open(tx.get(rec.Key), &r); errors.Is(err, store.ErrCorrupt) {
+			return nil // its turn will show it
+		} else if err != nil {
+			return err
+		}
+		r.Last = max(r.Last, toMicro(e.now()))
+		return tx.putSealed(store.Record{Key: rec.Key, Lane: rec.Lane, Due: rec.Due}, &r)
+	}}
 }
 
 // parkUnknownOp parks all deliveries of one record of open work.
