@@ -409,7 +409,7 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 		return false, false, 0
 	case err != nil:
 		return true, true, 0
-	case debt.Due.IsZero():
+	case debt.Due.IsZero() || debt.Due.After(farFuture):
 		return true, false, 0
 	}
 	y, m, day := debt.Due.Date()

@@ -468,3 +468,14 @@ func TestRemindersAfterRestore(t *testing.T) {
 	r.until("2026-03-10 12:00", time.Hour)
 	require.Equal(t, []string{"2026-03-08 10:30"}, r.times(appio.RemindUnread))
 }
+
+// A day that no store has is not taken for one.
+func TestAGatewayWithADayFarAway(t *testing.T) {
+	t.Parallel()
+	g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) {
+		return appio.Debt{RPTID: id, Amount: 1, Due: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}, nil
+	}}
+	r := withBills(t, 1, g)
+	r.flush()
+	require.Len(t, r.times(appio.RemindUnpaid), 1)
+}
