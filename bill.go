@@ -186,7 +186,7 @@ func (c *Citizen) billRecords(ctx context.Context, owner store.Owner) iter.Seq2[
 			}
 			for i := range d.ranged {
 				b := &billRecord{}
-				if err := d.open(&d.ranged[i], b); errors.Is(err, errShredded) {
+				if err := d.open(&d.ranged[i], b); errors.Is(err, store.ErrCorrupt) { // Check finds it, and what is heard next puts it aside
 					continue
 				} else if err != nil {
 					yield(nil, err)
@@ -288,7 +288,7 @@ func (c *Citizen) billsOf(ctx context.Context, owner store.Owner, ms []InboxMess
 	bills := make([]*billRecord, len(ms))
 	for _, k := range keys {
 		b, err := d.readBill(k)
-		if err != nil {
+		if err != nil && !errors.Is(err, store.ErrCorrupt) { // the message is whole, and is shown
 			return nil, err
 		}
 		for _, i := range at[k] {
@@ -317,7 +317,9 @@ func (e *Engine) paid(ctx context.Context, d *draft, r *store.Record) (*bool, er
 		return nil, err
 	}
 	b, err := d.readBill(key)
-	if err != nil || b == nil {
+	if errors.Is(err, store.ErrCorrupt) || err == nil && b == nil {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	paid := b.News != nil && b.News.State == Paid

@@ -57,7 +57,7 @@ func (c *Citizen) Erase(ctx context.Context) error {
 
 // erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
-var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixQuarantine, prefixBill, prefixReceipt, prefixReminder, string(taskTrim)}
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixReminder, prefixQuarantine, string(taskTrim)}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.

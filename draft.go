@@ -1,6 +1,10 @@
 package appio
 
-import "github.com/appio-go/appio/store"
+import (
+	"strings"
+
+	"github.com/appio-go/appio/store"
+)
 
 // A draft is an owner as it was read, with the changes of the operations so far on top.
 type draft struct {
@@ -120,7 +124,7 @@ func (d *draft) put(r store.Record) {
 	d.touch(e)
 	e.record, e.exists, e.work = r, true, nil
 	d.size += len(r.Key) + len(r.Value)
-	if d.first.Key == "" {
+	if d.first.Key == "" || strings.HasPrefix(string(d.first.Key), prefixQuarantine) { // which others would write with the same bytes
 		d.first = r
 	}
 }

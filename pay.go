@@ -15,6 +15,8 @@ import (
 const (
 	gatewayTries = 3
 	checkoutTime = time.Hour // of a checkout whose end the gateway does not say
+
+	longestCheckout = 24 * time.Hour // what a gateway says beyond that is not believed: a checkout that is over would be used for good
 )
 
 // ScanNotice reads the QR code or the Data Matrix of a paper notice, or what is typed from it (the creditor's code, a blank, and the
@@ -103,7 +105,7 @@ func (c *Citizen) Pay(ctx context.Context, id pagopa.RPTID) (Checkout, error) {
 		case errors.As(err, &fault) && !passes(fault): // after another, what it may have begun goes on with the same key
 			b.Attempt, b.Begun, b.Until = "", 0, 0
 		case err == nil && !out.ExpiresAt.IsZero():
-			b.Until = toMicro(micro(out.ExpiresAt))
+			b.Until = min(toMicro(micro(out.ExpiresAt)), b.Begun+int64(longestCheckout/time.Microsecond))
 		}
 		return nil
 	})

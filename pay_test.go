@@ -421,7 +421,16 @@ func TestDamagedBill(t *testing.T) {
 		func() error { _, err := c.ScanNotice(ctx, "01199250158 "+string(notice)); return err },
 	} {
 		damage()
-		_, err := c.Bill(ctx, rptID)
+		inbox := collect(t, c.Inbox(nil)) // the messages are whole
+		require.NotEmpty(t, inbox)
+		require.Empty(t, inbox[0].PaymentState)
+		st, err := s.Status(ctx, giuseppe, inbox[0].ID)
+		require.NoError(t, err)
+		require.Nil(t, st.Paid)
+		bills, err := c.Bills(ctx)
+		require.NoError(t, err)
+		require.Empty(t, bills)
+		_, err = c.Bill(ctx, rptID)
 		if i == 1 {
 			require.ErrorIs(t, err, appio.ErrNotFound, "it was put aside")
 		} else {

@@ -40,7 +40,7 @@ const keepNews = 400 * 24 * time.Hour
 // Settle takes news from the gateway's side to every citizen who has the notice, by messages or from paper, before or after the
 // message itself came; news that came before are kept for 400 days. When it returns nil, the news is safe; Run or Flush brings it
 // to the citizens. Events may come in any order, and repeatedly: Paid is for good, and otherwise the event with the latest
-// time stands. ErrUnsupported without Options.Payments.
+// time stands. A time in the future counts as now. ErrUnsupported without Options.Payments.
 func (e *Engine) Settle(ctx context.Context, ev PaymentEvent) error {
 	if e.opts.Payments == nil {
 		return ErrUnsupported
@@ -56,6 +56,9 @@ func (e *Engine) Settle(ctx context.Context, ev PaymentEvent) error {
 func (e *Engine) settleNews(ctx context.Context, ev *PaymentEvent, asked bool) error {
 	if err := e.ready(ctx); err != nil {
 		return err
+	}
+	if soon := e.now().Add(e.opts.MaxSkew); ev.At.After(soon) { // or it would stand against all that is heard until then
+		ev.At = soon
 	}
 	news := &newsRecord{ev.State, toMicro(micro(ev.At)), ev.ID}
 	return e.do(ctx, &op{
