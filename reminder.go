@@ -293,7 +293,7 @@ const remindersAtOnce = 8
 // gatewayAway is after how many failures in a row the rest of a page waits without being asked about.
 const gatewayAway = 8
 
-// gatewayPause is how long the reminder of a notice waits where the gateway does not answer.
+// gatewayPause is how long the reminder of a notice waits where the gateway does not answer, or a payment is under way.
 const gatewayPause = time.Hour
 
 // remindOp makes deliveries of a due reminder, and schedules the next one, in one change. Of a notice the gateway is asked before.
@@ -346,8 +346,12 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 		if due != 0 { // the creditor may have set another day
 			r.Due = due
 		}
+		paying, err := tx.paying(&r, now)
+		if err != nil {
+			return err
+		}
 		open := e.opts.Reminders.inHours(now)
-		if later {
+		if (later || paying) && toMicro(now) < r.Due {
 			open = e.opts.Reminders.inHours(now.Add(gatewayPause))
 		}
 		if open.After(now) {
@@ -446,6 +450,19 @@ func (e *Engine) wanted(tx *draft, cs *consentState, r *reminderRecord, now time
 		}
 		return true
 	}, nil
+}
+
+// paying reports whether a payment of what a record reminds of was begun here and is under way: it may come to nothing.
+func (d *draft) paying(r *reminderRecord, now time.Time) (bool, error) {
+	if r.Bill == "" {
+		return false, nil
+	}
+	b, err := d.readBill(store.Key(r.Bill))
+	if err != nil || b == nil {
+		return false, err
+	}
+	s, _ := b.state(toMicro(now))
+	return s == Paying && !b.remindable(now), nil
 }
 
 // remindLess takes back reminders of a message that was read or archived.

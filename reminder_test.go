@@ -309,6 +309,18 @@ func TestReminders(t *testing.T) {
 		require.Equal(t, appio.Paid, bill.State)
 		r.noReminders()
 	})
+	t.Run("while a payment is under way it waits", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30")
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-10 23:59")))
+		r.until("2026-03-04 09:00", 10*time.Minute)
+		_, err := c.Pay(t.Context(), rptID) // and goes away: the checkout lasts an hour
+		require.NoError(t, err)
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-04 10:30", "2026-03-07 09:30", "2026-03-09 08:00"}, r.times(appio.RemindUnpaid))
+		r.noReminders()
+	})
 	t.Run("only by routes that take them", func(t *testing.T) {
 		t.Parallel()
 		r, s, _ := newReminded(t, "2026-03-10 09:30", func(o *appio.Options) { o.Channels[1].Reminders = false })
