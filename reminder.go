@@ -511,6 +511,15 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	if err != nil {
 		return err
 	}
+	for i := len(w.Entries) - 1; i >= 0; i-- { // the latest is sent, not what no engine came to send before, but what the operator replays
+		en := &w.Entries[i]
+		replayed := en.Attempts == 0 && en.Cause != ""
+		if en.Reminder != "" && en.Bill == r.Bill && !replayed && (!en.Held || e.ended(w.Lease, now)) {
+			if err := e.settle(tx, r.Message, w, i, result{kind: resultVoid, cause: "reminder-overtaken"}, now); err != nil {
+				return err
+			}
+		}
+	}
 	n := len(w.Entries)
 	w.Entries = e.appendEntries(w.Entries, cs.profile, &decision, now, func(route *Route) bool { return route.Reminders })
 	for i := n; i < len(w.Entries); i++ {

@@ -195,6 +195,18 @@ func TestReminders(t *testing.T) {
 		r.until("2026-03-30 00:00", 10*time.Minute)
 		require.Equal(t, []string{"2026-03-19 08:00", "2026-03-19 09:30"}, r.times(appio.RemindUnread), "of day 6, and of day 9")
 	})
+	t.Run("so it is of one that was still to be tried again", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30")
+		id := r.send(s, messageTo(giuseppe))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-13 09:30", 10*time.Minute)
+		r.fails = nil
+		r.until("2026-03-17 09:30", 4*24*time.Hour)
+		require.Equal(t, []string{"2026-03-17 09:30"}, r.times(appio.RemindUnread))
+		require.Contains(t, r.outcomes(giuseppe, id, appio.Push), appio.OutcomeVoid)
+		r.sound()
+	})
 	for name, stop := range map[string]func(r *reminded, c *appio.Citizen, id appio.MessageID) error{
 		"read": func(r *reminded, c *appio.Citizen, id appio.MessageID) error { return c.MarkRead(r.t.Context(), id) },
 		"archived": func(r *reminded, c *appio.Citizen, id appio.MessageID) error {
