@@ -388,7 +388,7 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 }
 
 // askForReminder asks the gateway for a bill: whether it is still to be paid, or has to be asked later, and when the creditor says that it
-// is due; 0: it does not, or as before.
+// is due; 0: it does not.
 func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill store.Key, away *atomic.Int64) (standing, later bool, due int64) {
 	d, err := e.view(ctx, owner, store.Range{}, "", bill, keyDataKey, keyProfile)
 	if err != nil {
@@ -419,7 +419,7 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 	y, m, day := debt.Due.Date()
 	zone := e.opts.Reminders.Zone
 	if oy, om, od := fromMicro(b.Due).In(zone).Date(); b.Due != 0 && oy == y && om == m && od == day {
-		return true, false, 0
+		return true, false, b.Due
 	}
 	return true, false, toMicro(time.Date(y, m, day, 23, 59, 59, 0, zone))
 }

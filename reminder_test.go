@@ -321,6 +321,23 @@ func TestReminders(t *testing.T) {
 		require.Equal(t, appio.Paid, bill.State)
 		r.noReminders()
 	})
+	t.Run("the creditor sets another day, and the first one again", func(t *testing.T) {
+		t.Parallel()
+		g := &gateway{}
+		r, s, c := newReminded(t, "2026-03-01 09:30", withPayments(g))
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-31 12:00")))
+		g.verify = func(id pagopa.RPTID) (appio.Debt, error) {
+			day := time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)
+			if r.now().In(rome).Format(time.DateOnly) == "2026-03-18" {
+				day = time.Date(2026, 4, 9, 0, 0, 0, 0, time.UTC)
+			}
+			return appio.Debt{RPTID: id, Amount: 1, Due: day}, nil
+		}
+		r.until("2026-04-20 00:00", 10*time.Minute)
+		// What the creditor says is known when a reminder is due: on the 18th of March, then on the 28th.
+		require.Equal(t, []string{"2026-03-28 08:00", "2026-03-30 08:00"}, r.times(appio.RemindUnpaid))
+	})
 	t.Run("while a payment is under way it waits", func(t *testing.T) {
 		t.Parallel()
 		r, s, c := newReminded(t, "2026-03-01 09:30")
