@@ -263,6 +263,19 @@ func TestReminders(t *testing.T) {
 		r.until("2026-04-10 00:00", 10*time.Minute)
 		require.Len(t, r.sent, 1)
 	})
+	t.Run("none of what is paid while no engine ran", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30")
+		r.want(c, appio.Reminders{Unpaid: true})
+		r.send(s, messageTo(giuseppe, withNotice, due("2026-03-10 23:59")))
+		r.fails = errors.New("later")
+		r.until("2026-03-04 09:30", 10*time.Minute) // one reminder is still to be sent
+		r.fails = nil
+		require.NoError(t, r.Settle(t.Context(), appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Paid, At: r.now()}))
+		r.until("2026-04-10 09:30", 24*time.Hour)
+		require.Empty(t, r.sent)
+		r.noReminders()
+	})
 	t.Run("one that is under way is void once its message is read or archived", func(t *testing.T) {
 		t.Parallel()
 		for kind, stop := range map[appio.ReminderKind]func(c *appio.Citizen, id appio.MessageID) error{
