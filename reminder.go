@@ -445,6 +445,8 @@ func (e *Engine) wanted(tx *draft, cs *consentState, r *reminderRecord, now time
 			return false
 		case k == RemindUnread:
 			return s.ReadAt == 0
+		case r.Due != 0 && toMicro(now) >= r.Due:
+			return false
 		case k == RemindUnpaid:
 			return unpaid
 		}

@@ -195,6 +195,17 @@ func TestReminders(t *testing.T) {
 		r.until("2026-03-30 00:00", 10*time.Minute)
 		require.Equal(t, []string{"2026-03-19 08:00", "2026-03-19 09:30"}, r.times(appio.RemindUnread), "of day 6, and of day 9")
 	})
+	t.Run("the latest of what still stands: not of a deadline that is over", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30")
+		id := r.send(s, messageTo(giuseppe, due("2026-03-14 12:00")))
+		r.until("2026-03-15 09:30", 5*24*time.Hour)
+		require.Equal(t, []reminder{{"2026-03-15 09:30", appio.RemindUnread, id}}, r.sent)
+		r.until("2026-04-10 00:00", 10*time.Minute)
+		require.Equal(t, []string{"2026-03-15 09:30", "2026-03-16 09:30", "2026-03-19 09:30"}, r.times(appio.RemindUnread))
+		require.Empty(t, r.times(appio.RemindDeadline))
+		r.noReminders()
+	})
 	t.Run("so it is of one that was still to be tried again", func(t *testing.T) {
 		t.Parallel()
 		r, s, _ := newReminded(t, "2026-03-10 09:30")
