@@ -36,8 +36,8 @@ func (r Reminders) has(k ReminderKind) bool {
 //
 // A reminder is sent in the day hours, and waits for them otherwise. It is sent for what still stands: it is void once its message is
 // read or archived, its notice paid, the due date over, the reminder or the service no longer wanted; consent is read again as for
-// any delivery, and the gateway asked before the reminder of a notice. Where several have become due, as when no engine ran, the
-// latest is sent and the others are left out.
+// any delivery, and the gateway asked before the reminder of a notice; while the citizen is paying it waits. Where several have become
+// due, as when no engine ran, the latest is sent and the others are left out.
 type ReminderSchedule struct {
 	Unread   []time.Duration // after sending; nil: 3, 6 and 9 days
 	Deadline []time.Duration // before Message.Due; nil: 1 day

@@ -50,9 +50,9 @@ var promises = []promise{
 	{
 		name: "reminders", says: "A reminder is sent once when it is due, in the day hours, and never of what is read, paid or refused",
 		parts: []part{{pkg: "itest/reminders", test: "TestReminders", count: 10, until: map[string]float64{"reminders": 100_000}}},
-		seen: "{worlds} times 2026 to 2036 in Rome, {leaps of the clock} leaps of the clock, {times without an engine} times without an engine, {crashes} ends in the midst of a flush, " +
+		seen: "{worlds} times 2026 to 2036 in Rome, {leaps of the clock} leaps of the clock, {times without an engine} times without an engine, {crashes} ends of an engine at a fault, " +
 			"{faults} faults of the store: {messages} messages, {reminders} reminders, {after a clock change} of them within a day of a change of the clocks; " +
-			"{left out} left out of who refused; {copies} copies of one delivery after a fault; {violations} missed, doubled or otherwise wrong",
+			"{left out} left out, as they were refused; {copies} copies of one delivery after a fault; {violations} missed, doubled or otherwise wrong",
 	},
 	{
 		name: "channels", says: "A sick channel hurts only itself",
