@@ -140,6 +140,7 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 		d.want(messageKey(it.message), &v.reads[i])
 		if it.entry.Reminder != "" {
 			d.want(stateKey(it.message), &v.reads[i])
+			d.want(leasedKey(it.message), &v.reads[i])
 			if it.entry.Bill != "" {
 				d.want(store.Key(it.entry.Bill), &v.reads[i])
 			}

@@ -518,7 +518,11 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	for i := len(w.Entries) - 1; i >= 0; i-- { // the latest is sent, not what no engine came to send before, but what the operator replays
 		en := &w.Entries[i]
 		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
-		if en.Reminder != "" && en.Bill == r.Bill && !replayed && (!en.Held || e.ended(w.Lease, now)) {
+		switch {
+		case en.Reminder == "" || en.Bill != r.Bill || replayed:
+		case en.Held && !e.ended(w.Lease, now): // who holds it may just be sending it, but not try it again
+			en.Expires = toMicro(now)
+		default:
 			if err := e.settle(tx, r.Message, w, i, result{kind: resultVoid, cause: "reminder-overtaken"}, now); err != nil {
 				return err
 			}
@@ -538,8 +542,20 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 // moot is why a delivery that is a reminder is not made any more; empty: it is.
 func (e *Engine) moot(d *draft, cs *consentState, it *item, now time.Time) (string, error) {
 	wanted, err := e.wanted(d, cs, &reminderRecord{Message: it.message, Bill: it.entry.Bill}, now)
-	if err != nil || wanted(it.entry.Reminder) {
+	if err != nil {
 		return "", err
 	}
-	return "reminder-moot", nil
+	if !wanted(it.entry.Reminder) {
+		return "reminder-moot", nil
+	}
+	w := &workRecord{}
+	if found, err := d.read(leasedKey(it.message), w); err != nil || !found {
+		return "", err
+	}
+	for i := range w.Entries {
+		if en := &w.Entries[i]; en.ID == it.entry.ID && toMicro(now) >= w.expires(en) {
+			return "reminder-overtaken", nil
+		}
+	}
+	return "", nil
 }
