@@ -207,7 +207,7 @@ func (l *laneReader) advance(lanes map[store.Lane][]store.Record, moved map[stor
 // recover claims what an earlier life of an exclusive store's engine had under leases: nobody else can hold them, also not those
 // that were given while the clock was ahead.
 func (d *dispatcher) recover(ctx context.Context) error {
-	if _, _, err := d.effects(ctx, d.e.now()); err != nil { // what was paid since is not reminded of
+	if _, _, err := d.effects(ctx); err != nil { // what was paid since is not reminded of
 		return err
 	}
 	for lane := range store.Lane(deliveryLanes) {

@@ -94,9 +94,10 @@ func (d *draft) readNews() (*newsRecord, error) {
 	return n, nil
 }
 
-// effects does what is due in the lanes of effects, and reports whether anything was done, and whether there may be more.
-func (d *dispatcher) effects(ctx context.Context, until time.Time) (some, more bool, err error) {
-	lanes, err := d.read(ctx, laneEffect, effectLanes, until)
+// effects does what is in the lanes of effects, and reports whether anything was done, and whether there may be more. None of it has to
+// wait for a time: they are in the order of time, and one of before the clock was put back is not left until then.
+func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
+	lanes, err := d.read(ctx, laneEffect, effectLanes, farFuture)
 	if err != nil {
 		return false, false, err
 	}
