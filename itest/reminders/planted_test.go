@@ -14,7 +14,7 @@ func TestPlantedBugs(t *testing.T) {
 	}
 	binary := planted.Build(t)
 	bug := func(name, says string) planted.Bug {
-		return planted.Bug{Name: name, Env: "APPIO_PLANT=" + name, Test: "TestReminders", Says: says, Rounds: 6, Count: "5"}
+		return planted.Bug{Name: name, Env: "APPIO_PLANT=" + name, Test: "TestReminders", Says: says, Rounds: 30, Count: "5"}
 	}
 	planted.None(t, binary, "TestReminders", "TestNothingPendingIsLeft")
 	planted.Run(t, binary,
