@@ -330,6 +330,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Attempts: 10, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}})
 	add("reminder", person, nil, store.Record{Key: remindBillKey(bill), Lane: reminderLane(person.owner), Due: goldenTime}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
+	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{
+		Service: goldenService, Message: goldenID, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1, Work: goldenID})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
 	return cases
 }

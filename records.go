@@ -416,7 +416,7 @@ type debtorRecord struct {
 	Bill    string `msgpack:"b"`
 }
 
-// A reminderRecord is when a message, or a bill, is reminded of. It is due with the next reminder.
+// A reminderRecord is when a message, or a bill, is reminded of. It is due with the next reminder; that of a bill stays when there is none.
 type reminderRecord struct {
 	Service ServiceID `msgpack:"n"`
 	Message MessageID `msgpack:"m"`
@@ -425,6 +425,7 @@ type reminderRecord struct {
 	Due     int64     `msgpack:"d,omitempty"`
 	Bill    string    `msgpack:"b,omitempty"` // its key; empty: the message is reminded of
 	Last    int64     `msgpack:"l,omitempty"` // the last reminder that was dealt with, as scheduled
+	Work    MessageID `msgpack:"w,omitempty"` // of a bill: in whose open work the last reminder is, if it still is
 }
 
 // A spreadRecord is how far the debtors of a notice have been told.

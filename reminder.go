@@ -185,11 +185,19 @@ func (e *Engine) putReminder(tx *draft, key store.Key, r *reminderRecord, now ti
 	if due.kind != "" {
 		next = e.opts.Reminders.inHours(now)
 	}
-	if next.IsZero() {
-		tx.del(key)
-		return nil
+	return putNext(tx, key, r, next)
+}
+
+// putNext schedules the next reminder. Where there is none, what the bill's next message has to know is kept, without a time.
+func putNext(tx *draft, key store.Key, r *reminderRecord, next time.Time) error {
+	switch {
+	case !next.IsZero():
+		return tx.putSealed(store.Record{Key: key, Lane: reminderLane(tx.owner), Due: next}, r)
+	case r.Work != "":
+		return tx.putSealed(store.Record{Key: key}, r)
 	}
-	return tx.putSealed(store.Record{Key: key, Lane: reminderLane(tx.owner), Due: next}, r)
+	tx.del(key)
+	return nil
 }
 
 // remindOf schedules the reminders of a message that is being accepted.
@@ -212,8 +220,8 @@ func (a *acceptance) remindOf(tx *draft, p *profileRecord, m *messageRecord, now
 	of := &reminderRecord{}
 	if found, err := tx.read(key, of); err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return err
-	} else if !found || err != nil {
-		of = &reminderRecord{Since: toMicro(now)}
+	} else if !found || err != nil || tx.get(key).Due.IsZero() {
+		of = &reminderRecord{Since: toMicro(now), Work: of.Work}
 	}
 	of.Service, of.Message, of.Secure, of.Due, of.Bill = a.s.id, a.id, m.Secure, m.Due, string(a.bill)
 	return e.putReminder(tx, key, of, now, want.has)
@@ -319,7 +327,10 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 	if seen.Bill != "" {
 		keys = append(keys, store.Key(seen.Bill))
 	}
-	o := &op{owner: rec.Owner, keys: keys, also: service(seen.Service), most: maxAddresses + 4, apply: func(tx *draft) error {
+	if seen.Work != "" && seen.Work != id {
+		keys = append(keys, waitingKey(seen.Work), leasedKey(seen.Work), outcomeKey(seen.Work))
+	}
+	o := &op{owner: rec.Owner, keys: keys, also: service(seen.Service), most: 2*maxAddresses + 6, apply: func(tx *draft) error {
 		if !tx.has(rec) {
 			return nil // it is another one now
 		}
@@ -370,11 +381,10 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 				return err
 			}
 		}
-		if next.IsZero() || planted == "reminder-missed" {
-			tx.del(rec.Key)
-			return nil
+		if planted == "reminder-missed" {
+			next = time.Time{}
 		}
-		return tx.putSealed(store.Record{Key: rec.Key, Lane: rec.Lane, Due: next}, &r)
+		return putNext(tx, rec.Key, &r, next)
 	}}
 	whole := o.apply
 	o.apply = func(tx *draft) error {
@@ -515,17 +525,12 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	if err != nil {
 		return err
 	}
-	for i := len(w.Entries) - 1; i >= 0; i-- { // the latest is sent, not what no engine came to send before, but what the operator replays
-		en := &w.Entries[i]
-		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
-		switch {
-		case en.Reminder == "" || en.Bill != r.Bill || replayed:
-		case en.Held && !e.ended(w.Lease, now): // who holds it may just be sending it, but not try it again
-			en.Expires = toMicro(now)
-		default:
-			if err := e.settle(tx, r.Message, w, i, result{kind: resultVoid, cause: "reminder-overtaken"}, now); err != nil {
-				return err
-			}
+	if _, err := e.overtake(tx, r.Message, w, r, now); err != nil {
+		return err
+	}
+	if r.Work != "" && r.Work != r.Message && planted != "reminder-elsewhere" {
+		if err := e.overtakeElsewhere(tx, r, now); err != nil {
+			return err
 		}
 	}
 	n := len(w.Entries)
@@ -536,7 +541,44 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	if len(w.Entries) == n {
 		return nil
 	}
+	if r.Bill != "" {
+		r.Work = r.Message
+	}
 	return tx.putWork(keysOfWork(r.Message), w, from)
+}
+
+// overtake ends what is left in a message's open work of earlier reminders: the latest is sent, not what no engine came to send before.
+// What the operator replays stays.
+func (e *Engine) overtake(tx *draft, id MessageID, w *workRecord, r *reminderRecord, now time.Time) (some bool, err error) {
+	for i := len(w.Entries) - 1; i >= 0; i-- {
+		en := &w.Entries[i]
+		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
+		switch {
+		case en.Reminder == "" || en.Bill != r.Bill || replayed:
+			continue
+		case en.Held && !e.ended(w.Lease, now): // who holds it may just be sending it, but not try it again
+			en.Expires = toMicro(now)
+		default:
+			if err := e.settle(tx, id, w, i, result{kind: resultVoid, cause: "reminder-overtaken"}, now); err != nil {
+				return some, err
+			}
+		}
+		some = true
+	}
+	return some, nil
+}
+
+// overtakeElsewhere does it where the bill's last reminder is another message's.
+func (e *Engine) overtakeElsewhere(tx *draft, r *reminderRecord, now time.Time) error {
+	w := &workRecord{}
+	from, err := tx.openWork(r.Work, w)
+	if err != nil {
+		return err
+	}
+	if some, err := e.overtake(tx, r.Work, w, r, now); err != nil || !some {
+		return err
+	}
+	return tx.putWork(keysOfWork(r.Work), w, from)
 }
 
 // moot is why a delivery that is a reminder is not made any more; empty: it is.

@@ -113,8 +113,8 @@ func (r *reminded) times(kind appio.ReminderKind) (times []string) {
 // noReminders demands that nothing is scheduled any more.
 func (r *reminded) noReminders() {
 	r.t.Helper()
-	for _, k := range keysOf(r.t, r.store, "c/") {
-		require.False(r.t, strings.HasPrefix(string(k), "r/"), k)
+	for _, rec := range recordsOf(r.t, r.store, "c/") {
+		require.False(r.t, strings.HasPrefix(string(rec.Key), "r/") && !rec.Due.IsZero(), rec.Key)
 	}
 }
 
@@ -160,6 +160,25 @@ func TestReminders(t *testing.T) {
 		r.until("2026-04-10 00:00", 10*time.Minute)
 		require.Equal(t, []string{"2026-03-04 09:30", "2026-03-07 09:30", "2026-03-09 08:00"}, r.times(appio.RemindUnpaid))
 		require.Equal(t, second, r.sent[2].of)
+	})
+	t.Run("also where the first message's reminder is still to be tried again", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 5 * 24 * time.Hour } })
+		r.want(c, appio.Reminders{Unpaid: true})
+		first := r.send(s, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-12 00:00", 10*time.Minute) // the reminders of the 8th and the 11th come to nothing
+		r.fails = nil
+		second := r.send(s, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.until("2026-03-31 00:00", 10*time.Minute)
+		require.Equal(t, []reminder{
+			{"2026-03-14 08:00", appio.RemindUnpaid, second}, {"2026-03-17 08:00", appio.RemindUnpaid, second}, {"2026-03-19 08:00", appio.RemindUnpaid, second},
+		}, r.sent)
+		outcomes := r.outcomes(giuseppe, first, appio.Push)
+		require.Equal(t, appio.OutcomeDelivered, outcomes[0], "the message itself")
+		require.Equal(t, []appio.OutcomeResult{appio.OutcomeVoid, appio.OutcomeVoid}, outcomes[1:])
+		r.noReminders()
+		r.sound()
 	})
 	t.Run("only in the day hours, on both days on which the clock changes", func(t *testing.T) {
 		t.Parallel()

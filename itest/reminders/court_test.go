@@ -68,7 +68,7 @@ func (w *world) judge(d appio.Delivery) error {
 		w.violate("unread reminder of what was read")
 	case kind != appio.RemindUnpaid && x.archived:
 		w.violate("%s reminder of what is archived", kind)
-	case x.over(kind, now):
+	case x.over(kind, now) && a.over(kind, now):
 		w.violate("%s reminder after the due date", kind)
 	case kind == appio.RemindUnpaid && x.notice.state == appio.Paying && !x.begun && (!fresh || !w.faultAt.Before(a.slot.at)):
 		// By somebody else: the gateway, which would know, was asked before.
@@ -122,7 +122,7 @@ func (w *world) due(x *thing, kind appio.ReminderKind, now time.Time) *attempt {
 			w.violate("%s reminder of %s, though one of %s is due", kind, s.at.In(rome).Format(time.RFC3339), better.at.In(rome).Format(time.RFC3339))
 		}
 	}
-	return &attempt{slot: s, since: now, faults: w.faults}
+	return &attempt{slot: s, due: x.due, since: now, faults: w.faults}
 }
 
 // before notes what is not certain to be sent in the flush that begins.
@@ -166,7 +166,7 @@ func (w *world) after() {
 		if x.owed != "" {
 			a := x.sent[x.owed]
 			s := a.slot
-			if now.Before(a.since.Add(tries)) && x.stands(s.kind, now) && x.permitted() && !x.over(s.kind, now) && x.firm[s.kind] {
+			if now.Before(a.since.Add(tries)) && x.stands(s.kind, now) && x.permitted() && !x.over(s.kind, now) && !a.over(s.kind, now) && x.firm[s.kind] {
 				w.violate("missed: %s reminder of "+string(x.message)+" of %s that was tried once, and not again", s.kind, s.at.In(rome).Format(time.RFC3339))
 			}
 			x.owed = ""

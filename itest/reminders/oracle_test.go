@@ -123,6 +123,7 @@ type thing struct {
 // An attempt is what was seen of one delivery.
 type attempt struct {
 	slot   slot
+	due    time.Time // of the thing when the delivery was made: it is tried until then
 	since  time.Time
 	done   bool
 	faults int // of the world, when it was last done
@@ -166,4 +167,8 @@ func (x *thing) permitted() bool {
 // over reports whether there is nothing to remind of at a moment any more.
 func (x *thing) over(kind appio.ReminderKind, now time.Time) bool {
 	return kind != appio.RemindUnread && !now.Before(x.due)
+}
+
+func (a *attempt) over(kind appio.ReminderKind, now time.Time) bool {
+	return kind != appio.RemindUnread && !now.Before(a.due)
 }

@@ -22,6 +22,7 @@ func TestPlantedBugs(t *testing.T) {
 		bug("reminder-twice", "a second "),
 		bug("reminder-backlog", "though one of .* is due|a second "),
 		bug("reminder-overtaken", "that was overtaken"),
+		bug("reminder-elsewhere", "that was overtaken"),
 		bug("reminder-night", "reminder at night"),
 		bug("reminder-read", "reminder of what was read"),
 		bug("reminder-paid", "reminder of a notice (that is|while)"),

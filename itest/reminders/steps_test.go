@@ -390,7 +390,7 @@ func (w *world) noticeFor(p *person) (*notice, *thing) {
 		n := x.notice
 		if x.of == p {
 			all := x.slots(&w.u)
-			settled := !x.latest(&w.u, w.clock, unpaid).at.After(x.last) && x.owed == "" && w.faultAt.Before(w.clock.Add(-2*day))
+			settled := !x.latest(&w.u, w.clock, unpaid).at.After(x.last) && w.faultAt.Before(w.clock.Add(-2*day))
 			if settled && x.firm[appio.RemindUnpaid] && p.wants[appio.RemindUnpaid] && len(all) > 0 && all[len(all)-1].at.After(w.clock) &&
 				n.state == appio.Unpaid && !n.desk && n.due.IsZero() {
 				return n, x
