@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/internal/failpoint"
+	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
 
@@ -145,20 +147,38 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 		})
 	case taskTrim:
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
-		o.most = 2*cleanUpPage + 1
-		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.trimPage(rec) })
+		bills, err := e.oldBills(ctx, rec.Owner, o.rng)
+		if err != nil {
+			e.log().Error("the sandbox's bills could not be read, and will be", "err", err)
+			return nil
+		}
+		o.keys = append(append(o.keys, bills...), profileKeys...)
+		o.most = 2*cleanUpPage + 1 + 3*len(bills)
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error { return tx.trimPage(rec, bills) })
 	default: // what has passed its time; anything else does not belong here, and who reads it learns that it is damaged
+		var debtor debtorRecord // that stays
+		if isDebtor(&rec) && e.codec.of(rec.Owner).open(&rec, &debtor) == nil {
+			owes, err := e.stillOwes(ctx, &debtor)
+			if err != nil {
+				e.log().Error("whether somebody still has a notice could not be read, and will be", "err", err)
+				return nil
+			}
+			if !owes {
+				debtor = debtorRecord{}
+			}
+		}
 		o.apply = func(tx *draft) error {
 			now := tx.get(rec.Key)
-			if now == nil || !now.Due.Equal(rec.Due) ||
-				!strings.HasPrefix(string(rec.Key), prefixDecision) && !strings.HasPrefix(string(rec.Key), prefixRepeat) &&
-					!(rec.Key == keyNews && strings.HasPrefix(string(rec.Owner), noticeOwner)) {
+			if now == nil || !now.Due.Equal(rec.Due) || !perishes(&rec) {
 				return nil
 			}
 			if _, err := tx.payload(now); errors.Is(err, store.ErrCorrupt) {
 				return nil
 			} else if err != nil {
 				return err
+			}
+			if debtor.Citizen != "" {
+				return tx.putDebtor(&debtor, micro(e.now()))
 			}
 			tx.del(rec.Key)
 			return nil
@@ -172,6 +192,16 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 		return err
 	}
 	return o
+}
+
+// perishes reports whether a record is of those that go when their time has passed.
+func perishes(r *store.Record) bool {
+	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || isDebtor(r) ||
+		r.Key == keyNews && strings.HasPrefix(string(r.Owner), noticeOwner)
+}
+
+func isDebtor(r *store.Record) bool {
+	return strings.HasPrefix(string(r.Key), prefixDebtor) && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 
 func (d *draft) erasePage(c *cleanUpRecord, task store.Record) error {
@@ -194,22 +224,59 @@ func (d *draft) erasePage(c *cleanUpRecord, task store.Record) error {
 	return nil
 }
 
-// trimPage deletes the sandbox's messages that are older than the newest ones it keeps.
-func (d *draft) trimPage(task store.Record) error {
-	messages, more := 0, false
-	var old []MessageID
-	for i := range d.ranged {
-		if strings.HasSuffix(string(d.ranged[i].Key), stateSuffix) {
+// oldMessages are some of the sandbox's messages that are older than the newest ones it keeps, by its keys, and whether there are more.
+func oldMessages(recs []store.Record) (old []MessageID, more bool) {
+	messages := 0
+	for i := range recs {
+		if strings.HasSuffix(string(recs[i].Key), stateSuffix) {
 			continue
 		}
 		if messages++; messages <= keepSandbox {
 			continue
 		}
-		if more = len(old) == cleanUpPage/2; more {
-			break
+		if len(old) == cleanUpPage/2 {
+			return old, true
 		}
-		old = append(old, messageIDOf(d.ranged[i].Key))
+		old = append(old, messageIDOf(recs[i].Key))
 	}
+	return old, false
+}
+
+// oldBills are the keys of the bills of the notices of old messages. What cannot be read has none.
+func (e *Engine) oldBills(ctx context.Context, owner store.Owner, rng store.Range) (bills []store.Key, err error) {
+	d, err := e.view(ctx, owner, rng, "")
+	if err != nil {
+		return nil, err
+	}
+	old, _ := oldMessages(d.ranged)
+	keys := slices.Clone(profileKeys)
+	for _, id := range old {
+		keys = append(keys, messageKey(id))
+	}
+	if len(old) == 0 {
+		return nil, nil
+	}
+	if d, err = e.view(ctx, owner, store.Range{}, "", keys...); err != nil {
+		return nil, err
+	}
+	if _, err := d.readProfile(); err != nil {
+		return nil, nil // the messages go all the same
+	}
+	for _, id := range old {
+		var m messageRecord
+		if found, err := d.read(messageKey(id), &m); err == nil && found && m.Payment != nil {
+			n := m.Payment
+			bills = append(bills, d.billKey(pagopa.RPTID{Creditor: fiscalcode.Organization(n.Payee), Notice: pagopa.NoticeNumber(n.Number)}))
+		}
+	}
+	slices.Sort(bills)
+	return slices.Compact(bills), nil
+}
+
+// trimPage deletes the sandbox's messages that are older than the newest ones it keeps, and those of some bills that no later message
+// has.
+func (d *draft) trimPage(task store.Record, bills []store.Key) error {
+	old, more := oldMessages(d.ranged)
 	if more {
 		if err := d.putCleanUp(task.Key, cleanUpRecord{}, toMicro(task.Due)); err != nil {
 			return err
@@ -220,6 +287,20 @@ func (d *draft) trimPage(task store.Record) error {
 	for _, id := range old {
 		for _, k := range []store.Key{messageKey(id), stateKey(id), decisionKey(id), outcomeKey(id)} {
 			d.del(k)
+		}
+	}
+	if _, err := d.readProfile(); err != nil {
+		return nil // nothing can be read of the bills either
+	}
+	for _, k := range bills {
+		b, err := d.readBill(k)
+		if err != nil || b == nil || len(b.Messages) == 0 || !slices.Contains(old, b.Messages[len(b.Messages)-1]) {
+			continue
+		}
+		d.del(k)
+		d.del(remindBillKey(k))
+		if b.News != nil && b.News.State == Paid {
+			d.del(receiptKey(k, b.News.At))
 		}
 	}
 	return nil

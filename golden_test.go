@@ -321,6 +321,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("effect", person, nil, store.Record{Key: prefixEffect + bill[len(prefixBill):], Lane: effectLane(person.owner), Due: goldenTime},
 		&effectRecord{Notice: string(owed.owner), Bill: string(bill)})
 	add("debtor", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner)}, &debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
+	add("debtor.due", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner), Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepDebtor)},
+		&debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
 	add("news", owed, nil, store.Record{Key: keyNews, Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepNews)}, &paid)
 	add("work.reminder", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{

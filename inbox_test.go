@@ -10,6 +10,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
 )
 
 func TestInbox(t *testing.T) {
@@ -353,6 +354,40 @@ func TestSandbox(t *testing.T) {
 		_, err = s.Status(ctx, fiscalcode.Sandbox, oldest)
 		require.ErrorIs(t, err, appio.ErrNotFound)
 		require.Len(t, collect(t, other.Inbox(nil)), 650)
+	})
+
+	t.Run("and the bills of these", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+		s := w.put()
+		c := w.enrol(fiscalcode.Sandbox, appio.Auto)
+		id := func(i int) pagopa.RPTID {
+			return pagopa.RPTID{Creditor: comune, Notice: pagopa.NoticeNumber(fmt.Sprintf("3%017d", i))}
+		}
+		send := func(from, to int) {
+			ms := make([]appio.Message, 0, to-from)
+			for i := from; i < to; i++ {
+				ms = append(ms, messageTo(fiscalcode.Sandbox, func(m *appio.Message) { m.Payment = &appio.Notice{Number: id(i).Notice, Amount: 1} }))
+			}
+			_, err := s.SendBatch(ctx, ms)
+			require.NoError(t, err)
+			w.flush()
+		}
+		send(0, 300)
+		require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: id(7), State: appio.Paid, At: w.now()}))
+		w.flush()
+		require.Len(t, collect(t, c.Payments()), 1)
+		send(300, 1200)
+		send(5, 6) // a notice of the first, in a message of the last
+		w.advance(time.Minute)
+		w.flush()
+		require.Len(t, collect(t, c.Inbox(nil)), 1000)
+		require.Empty(t, collect(t, c.Payments()))
+		all := bills(t, c)
+		require.Len(t, all, 1000)
+		_, err := c.Bill(ctx, id(5))
+		require.NoError(t, err)
+		w.sound()
 	})
 
 	t.Run("also where messages come without a pause", func(t *testing.T) {

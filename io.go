@@ -58,6 +58,7 @@ type Engine struct {
 	contacts  buckets
 	counts    counts
 	ulids     ulids
+	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time
 
 	process string
@@ -92,7 +93,7 @@ type Options struct {
 	// Reminders reminds citizens who want it of what they have not read or paid, and of deadlines. Nil: nobody is reminded.
 	Reminders *ReminderSchedule
 
-	// PaymentTimeout bounds one call of Payments; 0: 10 s.
+	// PaymentTimeout bounds one call of Payments; 0: 10 s. There are 256 calls at a time; more wait within their own time.
 	PaymentTimeout time.Duration
 
 	// Observer is told of each operation, for traces and metrics. Nil: nobody is.
@@ -242,7 +243,7 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 	e := &Engine{
 		opts: o, store: s, exclusive: exclusive, now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
 		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
-		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate},
+		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate}, asking: make(chan struct{}, gatewayCalls),
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	e.runsDone = sync.NewCond(&e.mu)

@@ -302,9 +302,19 @@ func observed(err error) error {
 
 var errGateway = errors.New("appio: the payment gateway failed")
 
-// askOnce does not wait for a gateway that goes on when its time is over.
+// gatewayCalls is how many calls of the gateway there are at a time, with those that go on when their time is over.
+const gatewayCalls = 256
+
+// askOnce does not wait for a gateway that goes on when its time is over. Such a call keeps its place until it ends.
 func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.PaymentTimeout)
+	select {
+	case e.asking <- struct{}{}:
+	case <-ctx.Done():
+		defer cancel()
+		var none T
+		return none, context.Cause(ctx)
+	}
 	type answer struct {
 		v   T
 		err error
@@ -312,6 +322,7 @@ func askOnce[T any](ctx context.Context, e *Engine, call func(ctx context.Contex
 	got := make(chan answer, 1)
 	go func() {
 		defer cancel()
+		defer func() { <-e.asking }()
 		a := answer{err: errors.New("appio: the payment gateway ended its goroutine")} // unless the call returns
 		defer func() {
 			if p := recover(); p != nil {

@@ -8,9 +8,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
@@ -46,6 +49,18 @@ func (g *gateway) Start(_ context.Context, d appio.Debt, key string) (appio.Chec
 		return g.start(d, key)
 	}
 	return appio.Checkout{URL: "https://paga.example.it/" + key}, nil
+}
+
+// A deafGateway does not hear that its time is over.
+type deafGateway struct{ verify func() }
+
+func (g *deafGateway) Verify(_ context.Context, id pagopa.RPTID) (appio.Debt, error) {
+	g.verify()
+	return appio.Debt{RPTID: id, Amount: 1}, nil
+}
+
+func (g *deafGateway) Start(context.Context, appio.Debt, string) (appio.Checkout, error) {
+	return appio.Checkout{}, errors.New("not reached")
 }
 
 func TestPay(t *testing.T) {
@@ -319,6 +334,31 @@ func TestPay(t *testing.T) {
 			}
 		}
 		require.Equal(t, 2, some, "that it failed, it does")
+	})
+	t.Run("one that never comes back holds a bounded number of goroutines", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			hang := make(chan struct{})
+			var held atomic.Int64
+			g := &deafGateway{func() {
+				held.Add(1)
+				<-hang
+				held.Add(-1)
+			}}
+			w := newTown(t, withPayments(g))
+			c := w.enrol(giuseppe, appio.Auto)
+			var calls sync.WaitGroup
+			for range 300 {
+				calls.Go(func() {
+					_, err := c.Pay(t.Context(), rptID)
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				})
+			}
+			calls.Wait()
+			require.EqualValues(t, 256, held.Load())
+			close(hang)
+			synctest.Wait()
+			require.Zero(t, held.Load())
+		})
 	})
 	t.Run("a slow gateway has its time", func(t *testing.T) {
 		t.Parallel()

@@ -410,7 +410,8 @@ type effectRecord struct {
 	Bill   string `msgpack:"b"` // key among the citizen's records
 }
 
-// A debtorRecord is a citizen's bill, as its notice knows it. It is a hint: an erasure leaves it behind.
+// A debtorRecord is a citizen's bill, as its notice knows it. It is a hint: an erasure leaves it behind. It is due when it is looked
+// whether the bill is still there.
 type debtorRecord struct {
 	Citizen string `msgpack:"c"` // name of the owner
 	Bill    string `msgpack:"b"`

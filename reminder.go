@@ -51,7 +51,7 @@ type ReminderSchedule struct {
 type UnpaidSchedule struct {
 	Within time.Duration // of the due date; 0: 13 days
 	Every  time.Duration // so often, and not sooner after the message came; 0: 3 days
-	Most   int           // so many, and one more on the day before; 0: 4
+	Most   int           // so many for one due date, and one more on the day before; 0: 4
 }
 
 const oneDay = 24 * time.Hour
@@ -428,7 +428,7 @@ func (e *Engine) askForReminder(ctx context.Context, owner store.Owner, bill sto
 	case debt.Due.IsZero() || debt.Due.After(farFuture):
 		return true, false, 0
 	}
-	y, m, day := debt.Due.Date()
+	y, m, day := debt.Due.UTC().Date()
 	zone := e.opts.Reminders.Zone
 	if oy, om, od := fromMicro(b.Due).In(zone).Date(); b.Due != 0 && oy == y && om == m && od == day {
 		return true, false, b.Due

@@ -94,12 +94,31 @@ func (d *draft) readNews() (*newsRecord, error) {
 	return n, nil
 }
 
+// effectsAtOnce is how many debtors, about, are told in one go: what there is to do has no bound, what is held in memory has.
+const effectsAtOnce = 2048
+
 // effects does what is in the lanes of effects, and reports whether anything was done, and whether there may be more. None of it has to
 // wait for a time: they are in the order of time, and one of before the clock was put back is not left until then.
 func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
 	lanes, err := d.read(ctx, laneEffect, effectLanes, farFuture)
 	if err != nil {
 		return false, false, err
+	}
+	moved := map[store.Lane]int{}
+	var refused error
+	do := func(all []*effect, first []*op) {
+		d.e.tell(ctx, all, first)
+		for _, f := range all {
+			switch {
+			case f.err == nil:
+				some = some || f.moved
+				moved[f.rec.Lane]++
+			case refusal(f.err):
+				refused = f.err
+			case !errors.Is(f.err, ErrBusy):
+				d.e.log().Error("news of a payment could not be passed on, and will be", "err", f.err)
+			}
+		}
 	}
 	var all []*effect
 	var first []*op
@@ -108,14 +127,22 @@ func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
 			f := &effect{e: d.e, rec: rec}
 			ops, err := f.first(ctx)
 			f.err, f.ops = err, len(ops)
-			all, first = append(all, f), append(first, ops...)
+			if all, first = append(all, f), append(first, ops...); len(first) >= effectsAtOnce {
+				do(all, first)
+				all, first = nil, nil
+			}
 		}
 	}
-	if len(all) == 0 {
-		return false, false, nil
+	if len(all) > 0 {
+		do(all, first)
 	}
+	return some, d.advance(lanes, moved), refused
+}
+
+// tell does some effects: first what tells others, and where that came through, the end of each.
+func (e *Engine) tell(ctx context.Context, all []*effect, first []*op) {
 	_ = failpoint.Hit("effects/tell")
-	errs := d.e.writer.do(ctx, first...)
+	errs := e.writer.do(ctx, first...)
 	var then []*op
 	var of []*effect
 	for _, f := range all {
@@ -125,23 +152,9 @@ func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
 		}
 	}
 	_ = failpoint.Hit("effects/told")
-	for i, err := range d.e.writer.do(ctx, then...) {
+	for i, err := range e.writer.do(ctx, then...) {
 		of[i].err = err
 	}
-	moved := map[store.Lane]int{}
-	var refused error
-	for _, f := range all {
-		switch {
-		case f.err == nil:
-			some = some || f.moved
-			moved[f.rec.Lane]++
-		case refusal(f.err):
-			refused = f.err
-		case !errors.Is(f.err, ErrBusy):
-			d.e.log().Error("news of a payment could not be passed on, and will be", "err", f.err)
-		}
-	}
-	return some, d.advance(lanes, moved), refused
 }
 
 // An effect is one due record of an effect lane: a citizen's new bill, of which its notice is to know, or news of a notice, of which its
@@ -198,7 +211,7 @@ func (f *effect) introduce(r *effectRecord) []*op {
 			if news, err = tx.readNews(); err != nil {
 				return err
 			}
-			return tx.putSealed(store.Record{Key: prefixDebtor + store.Key(f.rec.Owner)}, &debtorRecord{string(f.rec.Owner), r.Bill})
+			return tx.putDebtor(&debtorRecord{string(f.rec.Owner), r.Bill}, micro(f.e.now()))
 		},
 	}}
 }
@@ -281,4 +294,20 @@ func (f *effect) then() *op {
 			return f.apply(tx)
 		},
 	}
+}
+
+// keepDebtor is after how long it is looked whether a debtor still has the bill.
+const keepDebtor = keepNews
+
+func (d *draft) putDebtor(r *debtorRecord, now time.Time) error {
+	return d.putSealed(store.Record{Key: prefixDebtor + store.Key(r.Citizen), Lane: cleanUpLane(d.owner), Due: now.Add(keepDebtor)}, r)
+}
+
+// stillOwes looks whether the citizen of a debtor still has the bill. A bill that comes after the look makes the citizen a debtor anew.
+func (e *Engine) stillOwes(ctx context.Context, r *debtorRecord) (bool, error) {
+	d, err := e.view(ctx, store.Owner(r.Citizen), store.Range{}, "", store.Key(r.Bill))
+	if err != nil {
+		return false, err
+	}
+	return d.get(store.Key(r.Bill)) != nil, nil
 }

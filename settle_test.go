@@ -192,6 +192,52 @@ func TestSettle(t *testing.T) {
 		w.flush()
 		require.Empty(t, keysOf(t, w.store, "p/"))
 	})
+	t.Run("who is erased is forgotten as a debtor after 400 days, and who still has the notice is not", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+		s, c, other := w.put(), w.enrol(giuseppe, appio.Auto), w.enrol(matteo, appio.Auto)
+		w.send(s, messageTo(giuseppe, withNotice))
+		w.send(s, messageTo(matteo, withNotice))
+		w.flush()
+		require.Len(t, keysOf(t, w.store, "p/"), 2)
+		require.NoError(t, c.Erase(ctx))
+		w.flush()
+		for range 3 {
+			w.advance(401 * 24 * time.Hour)
+			w.flush()
+			require.Len(t, keysOf(t, w.store, "p/"), 1)
+		}
+		w.sound()
+		require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: rptID, State: appio.Paid, At: w.now()}))
+		w.flush()
+		bill, err := other.Bill(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, appio.Paid, bill.State)
+	})
+	t.Run("of more notices than are told of at once", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		ids := make([]pagopa.RPTID, 2500)
+		ms := make([]appio.Message, len(ids))
+		for i := range ids {
+			ids[i] = pagopa.RPTID{Creditor: comune, Notice: pagopa.NoticeNumber(fmt.Sprintf("3%017d", i))}
+			ms[i] = messageTo(giuseppe, func(m *appio.Message) { m.Payment = &appio.Notice{Number: ids[i].Notice, Amount: 1} })
+		}
+		_, err := s.SendBatch(ctx, ms)
+		require.NoError(t, err)
+		for _, id := range ids[:2300] {
+			require.NoError(t, w.Settle(ctx, appio.PaymentEvent{ID: "1", RPTID: id, State: appio.Paid, At: w.now()}))
+		}
+		w.flush()
+		unpaid := 0
+		for _, b := range bills(t, c) {
+			if b.State == appio.Unpaid {
+				unpaid++
+			}
+		}
+		require.Equal(t, 200, unpaid)
+	})
 	t.Run("has many debtors", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t, withPayments(&gateway{})), t.Context()
@@ -211,6 +257,13 @@ func TestSettle(t *testing.T) {
 		}
 		w.sound()
 	})
+}
+
+func bills(t *testing.T, c *appio.Citizen) []appio.Bill {
+	t.Helper()
+	all, err := c.Bills(t.Context())
+	require.NoError(t, err)
+	return all
 }
 
 func asStrings(keys []store.Key) (all []string) {
