@@ -3,6 +3,7 @@ package reminders
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -46,6 +47,7 @@ func (w *world) judge(d appio.Delivery) error {
 	fresh := a == nil
 	if fresh {
 		a = w.due(x, d.Reminder, now)
+		a.service = w.services[slices.IndexFunc(w.services, func(s *service) bool { return s.id == d.Service })]
 		if x.sent == nil {
 			x.sent = map[appio.DeliveryID]*attempt{}
 		}
@@ -62,7 +64,7 @@ func (w *world) judge(d appio.Delivery) error {
 		w.violate("%s reminder of who is erased", kind)
 	case !x.of.wants[kind]:
 		w.violate("%s reminder that is not wanted", kind)
-	case !x.permitted():
+	case !x.permits(a.service):
 		w.violate("%s reminder by who was refused", kind)
 	case kind == appio.RemindUnread && x.read:
 		w.violate("unread reminder of what was read")
@@ -166,7 +168,7 @@ func (w *world) after() {
 		if x.owed != "" {
 			a := x.sent[x.owed]
 			s := a.slot
-			if now.Before(a.since.Add(tries)) && x.stands(s.kind, now) && x.permitted() && !x.over(s.kind, now) && !a.over(s.kind, now) && x.firm[s.kind] {
+			if now.Before(a.since.Add(tries)) && x.stands(s.kind, now) && x.permits(a.service) && !x.over(s.kind, now) && !a.over(s.kind, now) && x.firm[s.kind] {
 				w.violate("missed: %s reminder of "+string(x.message)+" of %s that was tried once, and not again", s.kind, s.at.In(rome).Format(time.RFC3339))
 			}
 			x.owed = ""
@@ -174,7 +176,7 @@ func (w *world) after() {
 		s := x.latest(&w.u, now, func(k appio.ReminderKind) bool { return x.stands(k, now) && !x.over(k, now) })
 		switch {
 		case !s.at.After(x.last) || !x.firm[s.kind]:
-		case !x.permitted():
+		case !x.permits(x.service):
 			x.last = s.at // left out
 			w.seen["left out"]++
 		case !w.faultAt.Before(s.at) && !now.Before(w.faultAt.Add(tries-day)):

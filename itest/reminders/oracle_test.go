@@ -122,11 +122,12 @@ type thing struct {
 
 // An attempt is what was seen of one delivery.
 type attempt struct {
-	slot   slot
-	due    time.Time // of the thing when the delivery was made: it is tried until then
-	since  time.Time
-	done   bool
-	faults int // of the world, when it was last done
+	slot    slot
+	service *service  // whose message the delivery is of
+	due     time.Time // of the thing when the delivery was made: it is tried until then
+	since   time.Time
+	done    bool
+	faults  int // of the world, when it was last done
 }
 
 func (x *thing) slots(u *rules) []slot {
@@ -159,9 +160,14 @@ func (x *thing) stands(kind appio.ReminderKind, now time.Time) bool {
 	return x.notice.state == appio.Unpaid && !now.Before(x.paying) && !x.notice.desk
 }
 
-// permitted reports whether the citizen lets the service write by push.
-func (x *thing) permitted() bool {
-	return !x.of.refuses[x.service.id] && !x.of.pushOff && !x.service.stopped
+// by reports whether a service reminds of it, or has.
+func (x *thing) by(s *service) bool {
+	return x.service == s || x.owed != "" && x.sent[x.owed].service == s
+}
+
+// permits reports whether the citizen lets a service write by push.
+func (x *thing) permits(s *service) bool {
+	return !x.of.refuses[s.id] && !x.of.pushOff && !s.stopped
 }
 
 // over reports whether there is nothing to remind of at a moment any more.

@@ -137,14 +137,54 @@ func newPendingCase(t *testing.T, exclusive, bill bool) *pendingCase {
 	n := &notice{id: pagopa.RPTID{Creditor: comune, Notice: "300000000000000001"}, state: appio.Unpaid}
 	c.notices = append(c.notices, n)
 	c.rptID = n.id
-	res, err := c.engine.Sender("tari").Send(t.Context(), appio.Message{
-		To: c.code, Subject: "Avviso del Comune", Markdown: strings.Repeat("La informiamo che il servizio cambia orario. ", 3),
-		Due: c.clock.Add(8 * day), Payment: &appio.Notice{Number: n.id.Notice, Amount: 10_00},
-	})
-	require.NoError(t, err)
-	require.Equal(t, appio.Processed, res.Status)
-	c.id = res.ID
-	_, err = c.engine.Flush(t.Context())
-	require.NoError(t, err)
+	c.id = c.sends("tari", c.clock.Add(8*day))
 	return c
+}
+
+// sends sends a message with the notice.
+func (c *pendingCase) sends(by appio.ServiceID, due time.Time) appio.MessageID {
+	res, err := c.engine.Sender(by).Send(c.t.Context(), appio.Message{
+		To: c.code, Subject: "Avviso del Comune", Markdown: strings.Repeat("La informiamo che il servizio cambia orario. ", 3),
+		Due: due, Payment: &appio.Notice{Number: c.rptID.Notice, Amount: 10_00},
+	})
+	require.NoError(c.t, err)
+	require.Equal(c.t, appio.Processed, res.Status)
+	_, err = c.engine.Flush(c.t.Context())
+	require.NoError(c.t, err)
+	return res.ID
+}
+
+// TestOneNoticeTwice has the reminder of a notice wait to be tried again with one message, when another brings the notice: the next
+// reminder is of that, and the only one. The process dies at the change that makes it, or does not.
+func TestOneNoticeTwice(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		t.Run(fmt.Sprint("dies ", dies), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newPendingCase(t, true, true)
+				c.set(c.clock.Add(3 * day))
+				c.away = true
+				c.flushes()
+				second := c.sends("mensa", c.clock.Add(5*day))
+				c.set(c.clock.Add(3 * day))
+				c.away = false
+				if dies {
+					c.dies(ofCitizen)
+					c.flushes()
+					require.True(t, c.shaky.isDead())
+					c.reopen()
+				}
+				var of []appio.MessageID
+				c.world.heard = func(d appio.Delivery) error {
+					of = append(of, d.Message)
+					return nil
+				}
+				for range 12 {
+					c.flushes()
+					c.set(c.clock.Add(time.Hour))
+				}
+				require.Equal(t, []appio.MessageID{second}, of, "a reminder that was overtaken")
+				require.NoError(t, c.engine.Close())
+			})
+		})
+	}
 }

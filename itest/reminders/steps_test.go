@@ -148,7 +148,11 @@ func (w *world) happen() {
 	switch what {
 	default:
 		for range 1 + w.r.IntN(3) {
-			w.send(one(w, w.people))
+			to := one(w, w.people)
+			if x := w.anyBill(); x != nil && x.owed != "" { // whose notice comes again, if it does, while a reminder of it waits
+				to = x.of
+			}
+			w.send(to)
 		}
 	case 0, 1, 2, 3, 4, 5: // reads or archives
 		i := slices.IndexFunc(w.things, func(x *thing) bool { return mine(x) && x.notice == nil && w.chance(3) })
@@ -190,7 +194,7 @@ func (w *world) happen() {
 		}
 		w.must(w.do(func(e *appio.Engine) error { return c(e).SetPreference(ctx, s.id, pref) }))
 		p.refuses[s.id] = refuses
-		w.doubt(func(x *thing) bool { return mine(x) && x.service == s })
+		w.doubt(func(x *thing) bool { return mine(x) && x.by(s) })
 	case 10: // wants nothing by push, or does again
 		off := !p.pushOff
 		w.must(w.do(func(e *appio.Engine) error {
@@ -208,7 +212,7 @@ func (w *world) happen() {
 		s := one(w, w.services)
 		s.stopped = !s.stopped && w.chance(3)
 		w.putService(s)
-		w.doubt(func(x *thing) bool { return x.service == s })
+		w.doubt(func(x *thing) bool { return x.by(s) })
 	case 12:
 		if !w.chance(8) {
 			return
@@ -384,7 +388,7 @@ func (w *world) send(p *person) {
 // noticeFor is a notice for a person: a new one, somebody else's, or one that this person has, whose reminders are still scheduled.
 func (w *world) noticeFor(p *person) (*notice, *thing) {
 	for _, x := range w.things {
-		if x.notice == nil || !w.chance(4) || w.clock.Before(w.high) {
+		if x.notice == nil || !(w.chance(4) || x.of == p && x.owed != "") || w.clock.Before(w.high) {
 			continue
 		}
 		n := x.notice
