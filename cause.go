@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/appio-go/appio/internal/verdict"
 )
 
 // resultOf reads what a channel answered. Its error is code of the channel, too, and so is Options.Backoff of the host: what panics
@@ -22,19 +24,19 @@ func (e *Engine) resultOf(err error, a *attempt) (r result) {
 			e.log().Error("a channel's error, or Options.Backoff, panicked", "channel", a.what.Channel)
 		}
 	}()
-	var m *markedError
+	var m *verdict.Error
 	if errors.As(err, &m) {
-		switch m.verdict {
-		case verdictPermanent:
+		switch m.Verdict {
+		case verdict.Permanent:
 			r.kind = resultPermanent
-		case verdictGone:
+		case verdict.Gone:
 			r.kind = resultGone
 		}
 	}
 	r.cause = cause(err.Error(), a)
 	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
 	if m != nil {
-		r.after = max(r.after, m.after)
+		r.after = max(r.after, m.After)
 	}
 	return r
 }

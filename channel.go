@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/verdict"
 )
 
 // A Route is a channel under the name that citizens choose it by, and what the consent rule lets it show. The zero rules are
@@ -85,32 +86,16 @@ func (d Delivery) LogValue() slog.Value {
 // String is that of LogValue: a delivery that is printed shows nothing of a person.
 func (d Delivery) String() string { return "delivery " + string(d.ID) + " by " + d.Channel }
 
-type verdict uint8
-
-const (
-	verdictLater verdict = iota
-	verdictPermanent
-	verdictGone
-)
-
-type markedError struct {
-	error
-	verdict verdict
-	after   time.Duration
-}
-
-func (m *markedError) Unwrap() error { return m.error }
-
 // Permanent marks an error that no further attempt can mend: the delivery is parked with it.
-func Permanent(err error) error { return &markedError{error: orNil(err), verdict: verdictPermanent} }
+func Permanent(err error) error { return &verdict.Error{Err: orNil(err), Verdict: verdict.Permanent} }
 
 // RetryAfter marks an error with the time that the provider asked for: the next attempt is not before.
 func RetryAfter(d time.Duration, err error) error {
-	return &markedError{error: orNil(err), after: max(d, 0)}
+	return &verdict.Error{Err: orNil(err), After: max(d, 0)}
 }
 
 // Gone marks an error that means the address no longer exists: it is removed from the profile.
-func Gone(err error) error { return &markedError{error: orNil(err), verdict: verdictGone} }
+func Gone(err error) error { return &verdict.Error{Err: orNil(err), Verdict: verdict.Gone} }
 
 func orNil(err error) error {
 	if err == nil {
