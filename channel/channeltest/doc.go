@@ -10,6 +10,8 @@
 //		})
 //	}
 //
+// A provider that can be told to fail shows what the channel makes of that; [RunFaults] checks it.
+//
 // Every check is a subtest named by the rule that it checks, and says what the channel did instead. There are no exceptions
 // to switch on. A channel that reads another kind of address than e-mail addresses is opened through [Adapt].
 package channeltest
