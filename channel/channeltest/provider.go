@@ -26,7 +26,7 @@ type Fault string
 // The faults of providers.
 const (
 	Works       Fault = "works"               // none
-	Hangs       Fault = "hangs"               // it says nothing until the channel goes away
+	Hangs       Fault = "hangs"               // it says nothing until the channel goes away, nor then
 	Breaks      Fault = "breaks off"          // it ends the connection in the middle of an answer
 	Lost        Fault = "loses its answer"    // it takes the delivery and ends the connection before it has said so
 	Garbage     Fault = "speaks another way"  // it answers what is not its protocol

@@ -143,6 +143,7 @@ func (o *outlet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case Hangs:
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
 	case Garbage:
 		c, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
