@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/text"
 	"github.com/appio-go/appio/store"
 )
 
@@ -201,10 +202,8 @@ func (e *Engine) completeProfile(before, p *Profile) error {
 		return invalid("Languages", "at most 10")
 	}
 	for i, l := range p.Languages {
-		if len(l) < 2 || len(l) > 35 || strings.ContainsFunc(l, func(r rune) bool {
-			return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-		}) {
-			return invalid(fmt.Sprintf("Languages[%d]", i), "a language tag of 2 to 35 letters, digits and hyphens (BCP 47)")
+		if !text.ValidTag(l) {
+			return invalid(fmt.Sprintf("Languages[%d]", i), text.TagRule)
 		}
 	}
 	ids := map[string]bool{}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/internal/rome"
+	"github.com/appio-go/appio/internal/text"
 	"github.com/appio-go/appio/pagopa"
 )
 
@@ -68,7 +69,7 @@ func (r *Receipt) UnmarshalJSON(b []byte) error {
 // hold, it shows them as texts. An error is w's.
 func (r Receipt) WriteHTML(w io.Writer, lang string) error {
 	words := &inItalian
-	if primary, _, _ := strings.Cut(lang, "-"); strings.EqualFold(primary, "en") {
+	if strings.EqualFold(text.Primary(lang), "en") {
 		words = &inEnglish
 	}
 	paid := r.PaidAt.In(rome.Location())
@@ -81,8 +82,9 @@ func (r Receipt) WriteHTML(w io.Writer, lang string) error {
 	row(words.Payee, r.Payee)
 	row(words.Creditor, string(r.RPTID.Creditor))
 	row(words.Description, r.Description)
-	row(words.Amount, words.euros(r.Amount))
-	page.Rows = append(page.Rows, receiptRow{words.PaidAt, words.moment(paid), paid.Format(time.RFC3339)})
+	written := text.FormOf(words.Lang)
+	row(words.Amount, written.Euros(r.Amount))
+	page.Rows = append(page.Rows, receiptRow{words.PaidAt, written.MomentInZone(paid), paid.Format(time.RFC3339)})
 	row(words.Notice, string(r.RPTID.Notice))
 	row(words.IUV, r.RPTID.Notice.IUV())
 	row(words.Message, string(r.Message))
@@ -121,11 +123,6 @@ type receiptRow struct {
 type receiptWords struct {
 	Lang, Title, Note                                                         string
 	Payee, Creditor, Description, Amount, PaidAt, Notice, IUV, Message, Table string
-
-	months [12]string
-	euros  func(pagopa.Amount) string
-	at     string // between a day and its time
-	zone   string
 }
 
 var inItalian = receiptWords{
@@ -134,8 +131,6 @@ var inItalian = receiptWords{
 		"Non sostituisce la ricevuta di chi ha incassato il pagamento.",
 	Payee: "Ente creditore", Creditor: "Codice fiscale dell’ente", Description: "Causale", Amount: "Importo", PaidAt: "Pagato il",
 	Notice: "Codice avviso", IUV: "IUV (identificativo univoco di versamento)", Message: "Messaggio",
-	months: [12]string{"gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"},
-	euros:  func(a pagopa.Amount) string { return grouped(a, ".", ",") + "\u00a0€" }, at: ", ore ", zone: "ora italiana",
 }
 
 var inEnglish = receiptWords{
@@ -144,23 +139,6 @@ var inEnglish = receiptWords{
 		"It does not replace the receipt of whoever took the payment.",
 	Payee: "Creditor", Creditor: "Creditor’s tax code", Description: "Reason", Amount: "Amount", PaidAt: "Paid on",
 	Notice: "Notice number", IUV: "IUV (unique payment identifier)", Message: "Message",
-	months: [12]string{"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"},
-	euros:  func(a pagopa.Amount) string { return "€" + grouped(a, ",", ".") }, at: ", ", zone: "Italian time",
-}
-
-// moment is "1 marzo 2026, ore 13:05 (ora italiana)".
-func (l *receiptWords) moment(t time.Time) string {
-	return fmt.Sprintf("%d %s %d%s%s (%s)", t.Day(), l.months[t.Month()-1], t.Year(), l.at, t.Format("15:04"), l.zone)
-}
-
-// grouped is an amount in euros, with a mark after each three digits.
-func grouped(a pagopa.Amount, thousands, decimals string) string {
-	euros, cents, _ := strings.Cut(a.String(), ".")
-	sign, euros := euros[:len(euros)-len(strings.TrimPrefix(euros, "-"))], strings.TrimPrefix(euros, "-")
-	for i := len(euros) - 3; i > 0; i -= 3 {
-		euros = euros[:i] + thousands + euros[i:]
-	}
-	return sign + euros + decimals + cents
 }
 
 const receiptStyle = `

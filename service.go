@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/text"
 	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store"
 )
@@ -519,13 +520,7 @@ func (r *serviceRecord) permits(recipient func(code fiscalcode.Person) bool) err
 
 // validText checks a text's length in UTF-16 units, as the real system counts, and that it is text.
 func validText(field, s string, least, most int) error {
-	n := 0
-	for _, r := range s {
-		n++
-		if r > 0xffff {
-			n++
-		}
-	}
+	n := text.Units(s)
 	switch {
 	case !utf8.ValidString(s):
 		return invalid(field, "UTF-8")
