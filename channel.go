@@ -72,6 +72,7 @@ type Delivery struct {
 	OrganizationName string
 	Subject          string // empty if Content is Generic
 	Markdown         string // empty if Content is Generic
+	TextLanguage     string // of both, by Message.In; empty: not said, or Content is Generic
 	Due              time.Time
 	Payment          *Notice   // nil if Content is Generic
 	ExpiresAt        time.Time // no attempt starts later

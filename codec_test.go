@@ -477,21 +477,29 @@ func TestBodyHash(t *testing.T) {
 	}
 	whole := Message{
 		To: anna, Subject: "s", Markdown: "m", Due: goldenTime, SecureChannels: true, TimeToLive: time.Hour, Key: "k",
-		Payment: &Notice{Number: "301000000000000123", Amount: 1, Payee: goldenOrg, InvalidAfterDue: true},
+		Payment:  &Notice{Number: "301000000000000123", Amount: 1, Payee: goldenOrg, InvalidAfterDue: true},
+		Language: "it", Translations: []Translation{{Language: "en", Subject: "s", Markdown: "m"}}, Template: TemplateRef{ID: "t", Version: 1},
 	}
 	change := map[string]func(*Message){
-		"Subject":  func(m *Message) { m.Subject += "x" },
-		"Markdown": func(m *Message) { m.Markdown += "x" },
-		"both":     func(m *Message) { m.Subject, m.Markdown = "sm", "" },
-		"Due":      func(m *Message) { m.Due = m.Due.Add(time.Microsecond) },
-		"no Due":   func(m *Message) { m.Due = time.Time{} },
-		"Secure":   func(m *Message) { m.SecureChannels = false },
-		"TTL":      func(m *Message) { m.TimeToLive++ },
-		"Payment":  func(m *Message) { m.Payment = nil },
-		"Number":   func(m *Message) { m.Payment.Number = "301000000000000124" },
-		"Amount":   func(m *Message) { m.Payment.Amount++ },
-		"Payee":    func(m *Message) { m.Payment.Payee = "" },
-		"Invalid":  func(m *Message) { m.Payment.InvalidAfterDue = false },
+		"Subject":     func(m *Message) { m.Subject += "x" },
+		"Markdown":    func(m *Message) { m.Markdown += "x" },
+		"both":        func(m *Message) { m.Subject, m.Markdown = "sm", "" },
+		"Language":    func(m *Message) { m.Language = "de" },
+		"its tag":     func(m *Message) { m.Translations = []Translation{{Language: "fr", Subject: "s", Markdown: "m"}} },
+		"its subject": func(m *Message) { m.Translations = []Translation{{Language: "en", Subject: "sx", Markdown: "m"}} },
+		"its text":    func(m *Message) { m.Translations = []Translation{{Language: "en", Subject: "s", Markdown: "mx"}} },
+		"no other":    func(m *Message) { m.Translations = nil },
+		"template":    func(m *Message) { m.Template.ID = "u" },
+		"version":     func(m *Message) { m.Template.Version = 2 },
+		"Due":         func(m *Message) { m.Due = m.Due.Add(time.Microsecond) },
+		"no Due":      func(m *Message) { m.Due = time.Time{} },
+		"Secure":      func(m *Message) { m.SecureChannels = false },
+		"TTL":         func(m *Message) { m.TimeToLive++ },
+		"Payment":     func(m *Message) { m.Payment = nil },
+		"Number":      func(m *Message) { m.Payment.Number = "301000000000000124" },
+		"Amount":      func(m *Message) { m.Payment.Amount++ },
+		"Payee":       func(m *Message) { m.Payment.Payee = "" },
+		"Invalid":     func(m *Message) { m.Payment.InvalidAfterDue = false },
 	}
 	seen := map[string]string{hash(whole): "whole"}
 	for name, f := range change {
@@ -503,7 +511,7 @@ func TestBodyHash(t *testing.T) {
 		seen[hash(m)] = name
 	}
 	// Every field of a message and of its payment is one of them, or is where the hash is kept.
-	require.Equal(t, 8, reflect.TypeFor[Message]().NumField())
+	require.Equal(t, 11, reflect.TypeFor[Message]().NumField())
 	require.Equal(t, 4, reflect.TypeFor[Notice]().NumField())
 	m := whole
 	m.Key, m.To = "other", bruno

@@ -227,8 +227,9 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		a.delivery.To = fiscalcode.Person(cs.profile.Code)
 	}
 	if content == Full {
-		whole := m.message("")
+		whole := m.message("").In(cs.profile.Languages...)
 		a.delivery.Subject, a.delivery.Markdown, a.delivery.Payment = whole.Subject, whole.Markdown, whole.Payment
+		a.delivery.TextLanguage = whole.Language
 	}
 	a.what = sending{it.entry.ID, it.owner, it.service, route.Name, address, content, it.secure, it.entry.Reminder}
 	return nil

@@ -135,7 +135,7 @@ func (d *draft) left(keys workKeys, k *knowledge) bool {
 
 // take adds consent and content. A long text is not kept, so that what waits for a channel takes little memory; it is read again.
 func (k *knowledge) take(cs *consentState, m *messageRecord) {
-	if len(m.Markdown) <= longText {
+	if m.size() <= longText {
 		k.consent, k.message = cs, m
 	}
 }

@@ -273,6 +273,12 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		Payment: &noticeRecord{Number: "301000000000000123", Amount: 123_45, Payee: string(goldenOrg), Invalid: true},
 		Secure:  true, TTL: 7 * 24 * time.Hour,
 	})
+	add("message.translations", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
+		Service: goldenService, At: at, Subject: "Avviso TARI: prima rata", Markdown: goldenText, Language: "it",
+		Translations: []translationRecord{{Language: "de", Subject: "Müllgebühr: erste Rate", Markdown: goldenText},
+			{Language: "en-GB", Subject: "TARI waste tax: first instalment", Markdown: goldenText}},
+		Template: "tari-rata", TemplateVersion: 3,
+	})
 	add("state", person, person.personal, store.Record{Key: stateKey(goldenID)}, &stateRecord{ReadAt: at, Archived: true})
 	add("repeat-key", person, nil, store.Record{Key: person.repeatKey(goldenService, "2026/0001"), Lane: cleanUpLane(person.owner),
 		Due: goldenTime.Add(keepKeys)}, &repeatRecord{ID: goldenID, Status: Processed, Body: bytes.Repeat([]byte{7}, 16)})

@@ -47,10 +47,11 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 		if d.get(keyTombstone) != nil {
 			return f, ErrErasing
 		}
-		if _, err := d.readProfile(); err != nil {
+		profile, err := d.readProfile()
+		if err != nil {
 			return f, err
 		}
-		entries, last, err := c.messages(d, p.before && len(d.ranged) == rng.Limit)
+		entries, last, err := c.messages(d, profile.languages(), p.before && len(d.ranged) == rng.Limit)
 		if err != nil {
 			return f, err
 		}
@@ -85,7 +86,7 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 
 // messages joins what a range found: contents with their states. cut says that the range goes on, in growing order. last is the
 // id up to which it is whole.
-func (c *Citizen) messages(d *draft, cut bool) (ms []InboxMessage, last string, err error) {
+func (c *Citizen) messages(d *draft, languages []string, cut bool) (ms []InboxMessage, last string, err error) {
 	recs := d.ranged
 	states := map[MessageID]*store.Record{}
 	var contents []*store.Record
@@ -103,7 +104,7 @@ func (c *Citizen) messages(d *draft, cut bool) (ms []InboxMessage, last string, 
 	for _, r := range contents {
 		id := messageIDOf(r.Key)
 		last = string(id)
-		m, err := c.inboxMessage(d, id, r, states[id])
+		m, err := c.inboxMessage(d, languages, id, r, states[id])
 		if errors.Is(err, errShredded) {
 			continue // of an earlier life of this person
 		}
@@ -115,7 +116,7 @@ func (c *Citizen) messages(d *draft, cut bool) (ms []InboxMessage, last string, 
 	return ms, last, nil
 }
 
-func (c *Citizen) inboxMessage(d *draft, id MessageID, r, state *store.Record) (InboxMessage, error) {
+func (c *Citizen) inboxMessage(d *draft, languages []string, id MessageID, r, state *store.Record) (InboxMessage, error) {
 	var m messageRecord
 	if err := d.open(r, &m); err != nil {
 		return InboxMessage{}, err
@@ -127,7 +128,7 @@ func (c *Citizen) inboxMessage(d *draft, id MessageID, r, state *store.Record) (
 		}
 	}
 	return InboxMessage{
-		Message: m.message(c.id.Code), ID: id, Service: m.Service, SentAt: fromMicro(m.At),
+		Message: m.message(c.id.Code).In(languages...), ID: id, Service: m.Service, SentAt: fromMicro(m.At),
 		ReadAt: fromMicro(s.ReadAt), Read: s.ReadAt != 0, Archived: s.Archived,
 	}, nil
 }
@@ -148,14 +149,15 @@ func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, erro
 	if d.get(keyTombstone) != nil {
 		return InboxMessage{}, ErrErasing
 	}
-	if _, err := d.readProfile(); err != nil {
+	profile, err := d.readProfile()
+	if err != nil {
 		return InboxMessage{}, err
 	}
 	r := d.get(messageKey(id))
 	if r == nil {
 		return InboxMessage{}, ErrNotFound
 	}
-	m, err := c.inboxMessage(d, id, r, d.get(stateKey(id)))
+	m, err := c.inboxMessage(d, profile.languages(), id, r, d.get(stateKey(id)))
 	if errors.Is(err, errShredded) {
 		return InboxMessage{}, ErrNotFound
 	}

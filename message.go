@@ -1,11 +1,17 @@
 package appio
 
 import (
+	"cmp"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/text"
+	"github.com/appio-go/appio/template"
 )
 
 // A MessageID is a ULID: ids of later messages are greater.
@@ -17,6 +23,14 @@ type Message struct {
 	Subject  string // 10 to 120 UTF-16 units
 	Markdown string // 80 to 10,000 UTF-16 units
 
+	// Language is that of Subject and Markdown, as "it" (BCP 47); empty: not said. Translations are the same text in others, at most 9,
+	// each language once, within the same limits; they need Language. What a citizen is shown of them, [Message.In] says. Bills and
+	// receipts go by Subject.
+	Language     string
+	Translations []Translation
+
+	Template TemplateRef // that the texts were made from: see Use; zero: none
+
 	Due            time.Time     // deadline; zero: none
 	Payment        *Notice       // nil: nothing to pay
 	SecureChannels bool          // as for the service; can only tighten
@@ -27,24 +41,74 @@ type Message struct {
 	Key string
 }
 
-// The limits of the real system's NewMessage.
+// A Translation is a message's text in another language.
+type Translation = template.Text
+
+// A TemplateRef names one version of a template; see package template.
+type TemplateRef = template.Ref
+
+// The limits of the real system's NewMessage are in package text, and these.
 const (
-	minSubject, maxSubject   = 10, 120
-	minMarkdown, maxMarkdown = 80, 10000
-	minTTL, maxTTL           = time.Hour, 7 * 24 * time.Hour
-	maxKey                   = 200
+	minTTL, maxTTL  = time.Hour, 7 * 24 * time.Hour
+	maxKey          = 200
+	maxTranslations = 9
 )
+
+// Use gives m the texts that a template was rendered to, and the template's name.
+func (m *Message) Use(r template.Rendering) {
+	m.Language, m.Subject, m.Markdown, m.Translations, m.Template = "", "", "", nil, r.Template
+	if len(r.Texts) > 0 {
+		m.Language, m.Subject, m.Markdown = r.Texts[0].Language, r.Texts[0].Subject, r.Texts[0].Markdown
+		m.Translations = slices.Clone(r.Texts[1:])
+	}
+}
+
+// In is m as it is shown to a reader who prefers these languages, in order: Subject, Markdown and Language are the best translation's,
+// and the text that stood there before is one of the Translations. For each language preferred that is the one with the very tag, else
+// the one with the longest tag that it begins with ("de" for "de-AT"), else one of another tag of the same language ("de-CH" for
+// "de-AT"). Where none fits, m is as it was. In is how [Citizen.Inbox] and deliveries choose, by Profile.Languages.
+func (m Message) In(languages ...string) Message {
+	if len(m.Translations) == 0 {
+		return m
+	}
+	best := text.Choose(languages, 1+len(m.Translations), func(i int) string {
+		if i == 0 {
+			return m.Language
+		}
+		return m.Translations[i-1].Language
+	})
+	if best <= 0 {
+		return m
+	}
+	main := Translation{Language: m.Language, Subject: m.Subject, Markdown: m.Markdown}
+	m.Translations = slices.Clone(m.Translations)
+	shown := &m.Translations[best-1]
+	m.Language, m.Subject, m.Markdown = shown.Language, shown.Subject, shown.Markdown
+	*shown = main
+	sortTranslations(m.Translations)
+	return m
+}
+
+func sortTranslations(ts []Translation) {
+	slices.SortFunc(ts, func(a, b Translation) int { return cmp.Compare(a.Language, b.Language) })
+}
 
 // Validate reports what [Sender.Send] would, without the service's own limits.
 func (m Message) Validate() error {
 	if _, err := fiscalcode.ParsePerson(string(m.To)); err != nil {
 		return invalid("To", "a fiscal code")
 	}
-	if err := validText("Subject", m.Subject, minSubject, maxSubject); err != nil {
+	if err := validText("Subject", m.Subject, text.MinSubject, text.MaxSubject); err != nil {
 		return err
 	}
-	if err := validText("Markdown", m.Markdown, minMarkdown, maxMarkdown); err != nil {
+	if err := validText("Markdown", m.Markdown, text.MinMarkdown, text.MaxMarkdown); err != nil {
 		return err
+	}
+	if err := m.validLanguages(); err != nil {
+		return err
+	}
+	if m.Template != (TemplateRef{}) && !m.Template.Valid() {
+		return invalid("Template", "an id of [a-z][a-z0-9-]*, at most 64 bytes, and a version of 1 to 999999")
 	}
 	if !m.Due.IsZero() && (m.Due.UTC().Year() < 1 || m.Due.UTC().Year() > 9999 || micro(m.Due).UnixMicro() == 0) {
 		return invalid("Due", "a time whose year has at most four digits")
@@ -63,9 +127,43 @@ func (m Message) Validate() error {
 	return nil
 }
 
-// normal is m as it is compared and stored: times with microseconds.
+func (m *Message) validLanguages() error {
+	if m.Language == "" && len(m.Translations) == 0 {
+		return nil
+	}
+	if !text.ValidTag(m.Language) {
+		return invalid("Language", text.TagRule)
+	}
+	if len(m.Translations) > maxTranslations {
+		return invalid("Translations", "at most 9")
+	}
+	for i := range m.Translations {
+		t, field := &m.Translations[i], fmt.Sprintf("Translations[%d].", i)
+		if !text.ValidTag(t.Language) {
+			return invalid(field+"Language", text.TagRule)
+		}
+		if strings.EqualFold(t.Language, m.Language) || slices.ContainsFunc(m.Translations[:i], func(o Translation) bool {
+			return strings.EqualFold(o.Language, t.Language)
+		}) {
+			return invalid(field+"Language", "each language once")
+		}
+		if err := validText(field+"Subject", t.Subject, text.MinSubject, text.MaxSubject); err != nil {
+			return err
+		}
+		if err := validText(field+"Markdown", t.Markdown, text.MinMarkdown, text.MaxMarkdown); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// normal is m as it is compared and stored: times with microseconds, translations in the order of their languages.
 func (m Message) normal() Message {
 	m.Due = micro(m.Due)
+	if len(m.Translations) > 0 {
+		m.Translations = slices.Clone(m.Translations)
+		sortTranslations(m.Translations)
+	}
 	if m.TimeToLive == 0 {
 		m.TimeToLive = minTTL
 	}
@@ -99,9 +197,13 @@ type MessageStatus struct {
 	Read   *bool     // nil: not for the service to know
 	Paid   *bool     // likewise, of a message with a notice; nil also where notices are not followed: see Options.Payments
 	At     time.Time // of the decision
+
+	// Template is what the message's texts were made from; zero: from none, or, wherever Read is nil, not for the service to know. It goes
+	// with the message, and must not tell that the citizen has erased it.
+	Template TemplateRef
 }
 
-// An InboxMessage is a message as its citizen has it.
+// An InboxMessage is a message as its citizen has it: by [Message.In] in the language that suits them, with the others beside it.
 type InboxMessage struct {
 	Message
 	ID       MessageID

@@ -312,6 +312,14 @@ func (r *profileRecord) profile() *Profile {
 	return p
 }
 
+// languages are those of the profile; none if there is no profile.
+func (r *profileRecord) languages() []string {
+	if r == nil {
+		return nil
+	}
+	return r.Languages
+}
+
 type preferenceRecord struct {
 	Service         ServiceID `msgpack:"n"`
 	Inbox           bool      `msgpack:"i,omitempty"`
@@ -343,12 +351,27 @@ type messageRecord struct {
 	Payment  *noticeRecord `msgpack:"p,omitempty"`
 	Secure   bool          `msgpack:"c,omitempty"`
 	TTL      time.Duration `msgpack:"l,omitempty"`
+
+	Language        string              `msgpack:"g,omitempty"`
+	Translations    []translationRecord `msgpack:"x,omitempty"`
+	Template        string              `msgpack:"m,omitempty"`
+	TemplateVersion int                 `msgpack:"v,omitempty"`
+}
+
+type translationRecord struct {
+	Language string `msgpack:"g"`
+	Subject  string `msgpack:"s"`
+	Markdown string `msgpack:"b"`
 }
 
 func newMessageRecord(service ServiceID, m *Message, at int64) *messageRecord {
 	r := &messageRecord{
 		Service: service, At: at, Subject: m.Subject, Markdown: m.Markdown,
 		Due: toMicro(m.Due), Secure: m.SecureChannels, TTL: m.TimeToLive,
+		Language: m.Language, Template: m.Template.ID, TemplateVersion: m.Template.Version,
+	}
+	for _, t := range m.Translations {
+		r.Translations = append(r.Translations, translationRecord(t))
 	}
 	if n := m.Payment; n != nil {
 		r.Payment = &noticeRecord{string(n.Number), int64(n.Amount), string(n.Payee), n.InvalidAfterDue}
@@ -356,10 +379,26 @@ func newMessageRecord(service ServiceID, m *Message, at int64) *messageRecord {
 	return r
 }
 
+func (r *messageRecord) template() TemplateRef {
+	return TemplateRef{ID: r.Template, Version: r.TemplateVersion}
+}
+
+// size is how many bytes of text it has.
+func (r *messageRecord) size() int {
+	n := len(r.Markdown)
+	for i := range r.Translations {
+		n += len(r.Translations[i].Markdown)
+	}
+	return n
+}
+
 func (r *messageRecord) message(to fiscalcode.Person) Message {
 	m := Message{
 		To: to, Subject: r.Subject, Markdown: r.Markdown, Due: fromMicro(r.Due),
-		SecureChannels: r.Secure, TimeToLive: r.TTL,
+		SecureChannels: r.Secure, TimeToLive: r.TTL, Language: r.Language, Template: r.template(),
+	}
+	for _, t := range r.Translations {
+		m.Translations = append(m.Translations, Translation(t))
 	}
 	if n := r.Payment; n != nil {
 		m.Payment = &Notice{pagopa.NoticeNumber(n.Number), pagopa.Amount(n.Amount), fiscalcode.Organization(n.Payee), n.Invalid}

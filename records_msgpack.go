@@ -182,6 +182,18 @@ func (r *messageRecord) pack(b []byte) []byte {
 	}
 	f.optionalFlag("c", r.Secure)
 	f.optionalNumber("l", int64(r.TTL))
+	f.optionalText("g", r.Language)
+	optionalList(&f, "x", r.Translations)
+	f.optionalText("m", r.Template)
+	f.optionalNumber("v", int64(r.TemplateVersion))
+	return f.end()
+}
+
+func (r *translationRecord) pack(b []byte) []byte {
+	f := begin(b)
+	f.text("g", r.Language)
+	f.text("s", r.Subject)
+	f.text("b", r.Markdown)
 	return f.end()
 }
 

@@ -465,6 +465,11 @@ func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID)
 		}
 		read := state.ReadAt != 0
 		st.Read = &read
+		var content messageRecord
+		if err := d.open(m, &content); err != nil {
+			return MessageStatus{}, err
+		}
+		st.Template = content.template()
 		st.Paid, err = s.e.paid(ctx, d, m)
 	}
 	return st, err

@@ -568,10 +568,13 @@ func TestIdempotencyKey(t *testing.T) {
 			"subject": func(m *appio.Message) { m.Subject += "." }, "markdown": func(m *appio.Message) { m.Markdown += "." },
 			"due": func(m *appio.Message) { m.Due = time.Now() }, "secure": func(m *appio.Message) { m.SecureChannels = true },
 			"time to live": func(m *appio.Message) { m.TimeToLive = 2 * time.Hour }, "no payment": func(m *appio.Message) { m.Payment = nil },
-			"amount": func(m *appio.Message) { n := notice; n.Amount++; m.Payment = &n },
-			"number": func(m *appio.Message) { n := notice; n.Number = "301202400000000164"; m.Payment = &n },
-			"payee":  func(m *appio.Message) { n := notice; n.Payee = comune; m.Payment = &n },
-			"after":  func(m *appio.Message) { n := notice; n.InvalidAfterDue = true; m.Payment = &n },
+			"amount":       func(m *appio.Message) { n := notice; n.Amount++; m.Payment = &n },
+			"number":       func(m *appio.Message) { n := notice; n.Number = "301202400000000164"; m.Payment = &n },
+			"payee":        func(m *appio.Message) { n := notice; n.Payee = comune; m.Payment = &n },
+			"after":        func(m *appio.Message) { n := notice; n.InvalidAfterDue = true; m.Payment = &n },
+			"language":     func(m *appio.Message) { m.Language = "it" },
+			"translations": func(m *appio.Message) { m.Language, m.Translations = "it", inEnglish },
+			"template":     func(m *appio.Message) { m.Template = appio.TemplateRef{ID: "mensa", Version: 1} },
 		} {
 			m := base
 			change(&m)
@@ -579,7 +582,7 @@ func TestIdempotencyKey(t *testing.T) {
 			require.ErrorIs(t, err, appio.ErrConflict, name)
 			require.Equal(t, appio.Result{Err: err}, r)
 		}
-		require.Equal(t, 8, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
+		require.Equal(t, 11, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
 		require.Len(t, collect(t, c.Inbox(nil)), 1)
 	})
 
