@@ -9,6 +9,7 @@ require (
 	github.com/appio-go/appio v0.0.0-00010101000000-000000000000
 	github.com/arran4/golang-ical v0.3.4
 	github.com/stretchr/testify v1.12.1
+	github.com/yuin/goldmark v1.8.7
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.62.0
 )

@@ -18,8 +18,9 @@ var (
 		what *regexp.Regexp
 		rule string
 	}{
+		{regexp.MustCompile(`\]\(`), "a link leads to an https address, to a url in braces, or to mailto: and an email in braces, without a title"},
 		{regexp.MustCompile("[`~]"), "code and strikethrough are not for messages: ` and ~"},
-		{regexp.MustCompile(`^    |    `), "four blanks make code"},
+		{regexp.MustCompile(`    `), "four blanks make code"},
 		{regexp.MustCompile(`!\[`), "images are not for messages: !"},
 		{regexp.MustCompile(`\]:|\]\[|\[\^`), "reference links and footnotes are not for messages: ]: or ][ or [^"},
 		{regexp.MustCompile(`\\P`), "a backslash before a placeholder"},
@@ -28,7 +29,6 @@ var (
 		{regexp.MustCompile(`\[P\]`), "a value alone in brackets could be a box to tick"},
 		{regexp.MustCompile(`(?i:://|www\.|@)\S*P|P\S*(?i:://|www\.|@)|P//`), "a value beside an address could become part of it"},
 		{regexp.MustCompile(`<`), "HTML is not for messages: < stands before {name} of a url or an email, or https://, and then >"},
-		{regexp.MustCompile(`\]\(`), "a link leads to an https address, to a url in braces, or to mailto: and an email in braces, without a title"},
 	}
 )
 
@@ -95,8 +95,9 @@ func (p *parser) targets(line int, s string, found func(offset int, c context)) 
 		b.WriteString(s[last:m[0]])
 		if c == destination {
 			b.WriteString("}") // the text's end, which is not that of a box to tick
+		} else {
+			b.WriteString(",")
 		}
-		b.WriteString(" ") // what follows is beside no value
 		last = m[1]
 	}
 	b.WriteString(s[last:])
