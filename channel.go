@@ -21,12 +21,29 @@ type Route struct {
 	Secure      Content // the most for a secure service or message. Push: Generic.
 	Unvalidated bool    // addresses need no proof. Push: true.
 	Reminders   bool    // reminders go by it too. Push: true.
+	Interrupts  bool    // it disturbs who gets it, and keeps the citizen's quiet hours. Push: true.
 	ByCode      bool    // the channel itself knows where people are: deliveries have To and no Address
+
+	Fallback Fallback // zero: it is used in any case
 
 	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout, with the same bound
 	Workers int           // calls of the channel at a time; 0: 16
 	Rate    float64       // deliveries a second; 0: no limit
 }
+
+// A Fallback says that a route is used only for messages that another one did not get read. Each needs the citizen's consent for itself:
+// to stand in for a channel is not to be allowed what that is.
+//
+// It goes After the time at which the other may first deliver, unless the citizen has read or archived the message by then. It goes
+// at once where the other may not be used, and where it fails for good: refused when its turn comes, parked, or at an address that is
+// gone. Where the other's time to live passes, so does its own; otherwise that counts from when it goes. A fallback of a fallback
+// keeps its time, which is after both. Reminders know none.
+type Fallback struct {
+	Of    string        // name of the other route; empty: no fallback
+	After time.Duration // at most 30 days
+}
+
+const maxFallback = 30 * 24 * time.Hour
 
 // A Channel carries messages out of the engine.
 type Channel interface {
@@ -142,6 +159,36 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field+".Rate", "0 to 1e9")
 		}
 		names[r.Name] = true
+	}
+	return validFallbacks(routes)
+}
+
+func validFallbacks(routes []Route) error {
+	of := map[string]string{}
+	for i := range routes {
+		of[routes[i].Name] = routes[i].Fallback.Of
+	}
+	for i := range routes {
+		f := routes[i].Fallback
+		if f == (Fallback{}) {
+			continue
+		}
+		field := fmt.Sprintf("Options.Channels[%d].Fallback", i)
+		if f.After <= 0 || f.After > maxFallback {
+			return invalid(field+".After", "above 0, at most 30 days")
+		}
+		name, steps := f.Of, 0
+		for ; name != ""; name = of[name] {
+			if _, ok := of[name]; !ok {
+				return invalid(field+".Of", "the name of another route")
+			}
+			if steps++; steps > len(routes) {
+				return invalid(field+".Of", "no circle")
+			}
+		}
+		if steps == 0 {
+			return invalid(field+".Of", "the name of another route")
+		}
 	}
 	return nil
 }

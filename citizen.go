@@ -56,7 +56,8 @@ type Profile struct {
 	Addresses       []Address // at most 50
 	Languages       []string  // "it", "en", in order; at most 10
 	Reminders       Reminders // what the citizen wants to be reminded of: see Options.Reminders
-	Version         int       // set by the engine: one more with each change; 0: there is no profile
+	Quiet           QuietHours
+	Version         int // set by the engine: one more with each change; 0: there is no profile
 }
 
 // An Address is where a channel reaches a citizen: an e-mail address, one installed app, a phone number.
@@ -197,6 +198,9 @@ func (e *Engine) completeProfile(before, p *Profile) error {
 	}
 	if len(p.Addresses) > maxAddresses {
 		return invalid("Addresses", "at most 50")
+	}
+	if err := p.Quiet.validate(); err != nil {
+		return err
 	}
 	if len(p.Languages) > 10 {
 		return invalid("Languages", "at most 10")

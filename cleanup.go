@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
@@ -306,43 +307,61 @@ func (d *draft) trimPage(task store.Record, bills []store.Key) error {
 	return nil
 }
 
-// voidPending looks through a citizen's open work that nobody holds, and ends what is no longer allowed, in pages. It is
-// not needed for safety, since consent is read again before each delivery: it makes the end visible at once.
+// voidPending looks through a citizen's open work, ends what nobody holds and is no longer allowed, and sets anew when what waits for
+// the end of quiet hours is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
+// the end visible at once, and what need not wait any more go.
 func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string) error {
-	rng := all(prefixWaiting, cleanUpPage)
 	for {
-		d, err := e.view(ctx, owner, rng, "")
-		if err != nil {
+		var retimed atomic.Bool
+		pages, err := e.voidPass(ctx, owner, &retimed)
+		// Beyond one page, work may have been claimed behind the place that was being looked at.
+		if err != nil || pages == 1 || !retimed.Load() {
 			return err
 		}
-		byService := map[ServiceID][]store.Key{}
+	}
+}
+
+// voidPass looks through all open work once, and says in how many pages.
+func (e *Engine) voidPass(ctx context.Context, owner store.Owner, retimed *atomic.Bool) (pages int, err error) {
+	rng := all(prefixWork, cleanUpPage)
+	for {
+		pages++
+		d, err := e.view(ctx, owner, rng, "")
+		if err != nil {
+			return pages, err
+		}
+		byService := map[ServiceID][]MessageID{}
 		for i := range d.ranged {
+			r := &d.ranged[i]
 			var w workRecord
-			if d.open(&d.ranged[i], &w) == nil { // what cannot be read is put aside when it is due
-				byService[w.Service] = append(byService[w.Service], d.ranged[i].Key)
+			if d.open(r, &w) != nil { // it is put aside when it is due
+				continue
+			}
+			if strings.HasPrefix(string(r.Key), prefixWaiting) || slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Quiet }) {
+				byService[w.Service] = append(byService[w.Service], messageIDOf(r.Key))
 			}
 		}
 		var ops []*op
 		for _, id := range slices.Sorted(maps.Keys(byService)) {
-			ops = append(ops, e.voidOp(owner, id, byService[id]))
+			ops = append(ops, e.voidOp(owner, id, byService[id], retimed))
 		}
 		for _, err := range e.writer.do(ctx, ops...) {
 			if err != nil {
-				return err
+				return pages, err
 			}
 		}
 		if len(d.ranged) < rng.Limit {
-			return nil
+			return pages, nil
 		}
 		rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
 	}
 }
 
-// voidOp ends, of some open work of one service, the deliveries that are not allowed any more.
-func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []store.Key) *op {
-	keys := append(e.codec.of(owner).consentKeys(id), work...)
-	for _, k := range work {
-		keys = append(keys, outcomeKey(messageIDOf(k)))
+// voidOp looks through the open work of some messages of one service.
+func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []MessageID, retimed *atomic.Bool) *op {
+	keys := e.codec.of(owner).consentKeys(id)
+	for _, m := range work {
+		keys = append(keys, waitingKey(m), leasedKey(m), outcomeKey(m))
 	}
 	return &op{
 		owner: owner, also: service(id), most: 3 * len(work), keys: keys,
@@ -356,26 +375,34 @@ func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []store.Key) *op {
 				return err
 			}
 			now := micro(e.now())
-			for _, k := range work {
+			for _, m := range work {
 				var w workRecord
-				if found, err := tx.read(k, &w); err != nil || !found {
+				k, err := tx.openWork(m, &w)
+				if err != nil {
 					continue
 				}
 				changed := false
 				for i := 0; i < len(w.Entries); i++ {
 					en := &w.Entries[i]
+					if e.retime(&w, en, cs.profile, now) {
+						retimed.Store(true)
+						changed = true
+					}
+					if k == leasedKey(m) { // who holds it looks for itself
+						continue
+					}
 					content, _, why := e.permitted(cs, svc, owner, en.Channel, en.Address, w.Secure, now)
 					if content != None || e.route(en.Channel) == nil {
 						continue
 					}
-					if err := e.settle(tx, messageIDOf(k), &w, i, result{kind: resultVoid, cause: why}, now); err != nil {
+					if err := e.settle(tx, m, &w, i, result{kind: resultVoid, cause: why}, now); err != nil {
 						return err
 					}
 					changed = true
 					i--
 				}
 				if changed {
-					if err := tx.putWork(keysOfWork(messageIDOf(k)), &w, k); err != nil {
+					if err := tx.putWork(keysOfWork(m), &w, k); err != nil {
 						return err
 					}
 				}

@@ -21,18 +21,19 @@ type ConsentRecord struct {
 	Service  ServiceID  // empty: the profile
 	Before   Preference // of the profile: its master switches
 	After    Preference
-	Mode     Mode   // after the change
-	Level    Level  // of the citizen's login; 0: unknown, or another's change
-	Provider string // likewise
-	Text     string // version of the consent text that was shown
-	Prev     string // hash of the record before, in hex; empty: there is none
+	Mode     Mode       // after the change
+	Level    Level      // of the citizen's login; 0: unknown, or another's change
+	Provider string     // likewise
+	Text     string     // version of the consent text that was shown
+	Quiet    QuietHours // of the profile, after the change
+	Prev     string     // hash of the record before, in hex; empty: there is none
 }
 
 // ConsentChange is what a consent record is about.
 type ConsentChange string
 
 const (
-	ChangedProfile    ConsentChange = "profile"    // mode, master switches, addresses
+	ChangedProfile    ConsentChange = "profile"    // mode, master switches, addresses, quiet hours
 	ChangedPreference ConsentChange = "preference" // for one service
 	ChangedActivation ConsentChange = "activation" // by a Special service
 	RemovedAddress    ConsentChange = "address"    // the channel said that it is gone
@@ -69,6 +70,8 @@ type DeliveryOutcome struct {
 	Attempts int    // that were made
 	Cause    string // of the last failure, cut to 200 bytes, or the rule that made it void
 	Late     bool   // the channel answered after the engine had given the attempt up
+
+	QuietBasis string // by which it was delivered in the citizen's quiet hours: see Service.QuietBasis; empty: it was not
 }
 
 // OutcomeResult is how a delivery ended.
@@ -174,10 +177,18 @@ func (e *Engine) facts(cs *consentState, s *serviceRecord, secure bool, now time
 	if cs.preference != nil {
 		f.HasPreference, f.InboxPreference = true, cs.preference.Inbox
 	}
+	f.QuietBasis = s.QuietBasis
+	var quiet time.Duration
+	if p.Quiet != nil {
+		quiet = p.Quiet.hours().Next(now).Sub(now)
+	}
 	f.Channels = make([]ChannelFacts, len(e.opts.Channels))
 	for i := range e.opts.Channels {
 		r := &e.opts.Channels[i]
-		c := ChannelFacts{Name: r.Name, Switch: p.Channels[r.Name], Secure: r.Secure, Address: r.ByCode, Validated: r.ByCode}
+		c := ChannelFacts{Name: r.Name, Switch: p.Channels[r.Name], Secure: r.Secure, Address: r.ByCode, Validated: r.ByCode, Fallback: r.Fallback}
+		if r.Interrupts {
+			c.Quiet = quiet
+		}
 		if cs.preference != nil {
 			c.Preference = cs.preference.Channels[r.Name]
 		}
@@ -392,7 +403,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		ev.After = *after.preference
 	}
 	if after.profile != nil {
-		ev.Mode = after.profile.Mode
+		ev.Mode, ev.Quiet = after.profile.Mode, after.profile.Quiet
 	}
 	if err := tx.appendEvent(&ev); err != nil {
 		return nil, nil, err
@@ -431,14 +442,14 @@ func (e *Engine) shownTo(cs *consentState, s *serviceRecord) Preference {
 	return e.effective(cs, s)
 }
 
-// takesAway reports whether something that was allowed before a change may not be after it, so that pending work has to be
-// looked through.
+// takesAway reports whether something that was allowed before a change may not be after it, or not at the same time, so that pending
+// work has to be looked through.
 func takesAway(before, after *consentState, was, is Preference) bool {
 	p, q := before.profile, after.profile
 	switch {
 	case p == nil:
 		return false
-	case q == nil || p.Mode != q.Mode || p.Inbox && !q.Inbox || lowered(p.Channels, q.Channels):
+	case q == nil || p.Mode != q.Mode || p.Quiet.hours() != q.Quiet.hours() || p.Inbox && !q.Inbox || lowered(p.Channels, q.Channels):
 		return true
 	case was.Inbox && !is.Inbox || lowered(was.Channels, is.Channels):
 		return true
@@ -541,7 +552,7 @@ func (e *Engine) listConsents(ctx context.Context, owner store.Owner, p position
 		f.add(ConsentRecord{
 			Number: ev.Number, At: fromMicro(ev.At), What: ConsentChange(ev.What), By: ConsentActor(ev.By), Service: ev.Service,
 			Before: ev.Before.preference(), After: ev.After.preference(), Mode: ev.Mode, Level: ev.Level, Provider: ev.Provider,
-			Text: ev.Text, Prev: fmt.Sprintf("%x", ev.Prev),
+			Text: ev.Text, Quiet: ev.Quiet.hours(), Prev: fmt.Sprintf("%x", ev.Prev),
 		}, strings.TrimPrefix(string(recs[i].Key), prefixHistory))
 	}
 	if n := len(f.items) - limit; n > 0 {
@@ -609,7 +620,7 @@ func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (
 		over.Items = append(over.Items, w.Done...)
 	}
 	for _, o := range over.Items {
-		out.Outcomes = append(out.Outcomes, DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late})
+		out.Outcomes = append(out.Outcomes, DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis})
 	}
 	return out, nil
 }

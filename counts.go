@@ -27,7 +27,7 @@ var results = [...]AttemptResult{
 	resultGone:      "gone",      // the address does not exist any more
 	resultVoid:      "void",      // no longer allowed when its turn came
 	resultExpired:   "expired",   // too late
-	resultBack:      "returned",  // not tried: stopped by a revocation, or for want of time
+	resultBack:      "returned",  // not tried: stopped by a revocation, for want of time, or for quiet hours
 }
 
 // counts costs an addition for each message and one for each attempt.

@@ -20,6 +20,7 @@ type attempt struct {
 	delivery Delivery
 	what     sending
 	code     string // the recipient's, to keep it out of errors
+	basis    string // by which it goes in quiet hours; empty: it does not
 	settled  bool   // an outcome was recorded; guarded by call.mu
 }
 
@@ -127,7 +128,7 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 	for i, a := range as {
 		v.reads[i].Owner = a.it.owner
 		v.services[a.pass.owners[1]] = nil
-		if k := a.it.flow.known.Load(); k != nil && k.consent != nil && a.it.entry.Reminder == "" {
+		if k := a.it.flow.known.Load(); k != nil && k.consent != nil && !a.it.entry.conditional() {
 			v.known[i] = k
 		}
 	}
@@ -138,8 +139,10 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 			d.want(k, &v.reads[i])
 		}
 		d.want(messageKey(it.message), &v.reads[i])
-		if it.entry.Reminder != "" {
+		if it.entry.conditional() {
 			d.want(stateKey(it.message), &v.reads[i])
+		}
+		if it.entry.Reminder != "" {
 			d.want(leasedKey(it.message), &v.reads[i])
 			if it.entry.Bill != "" {
 				d.want(store.Key(it.entry.Bill), &v.reads[i])
@@ -187,6 +190,21 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 	content, address, why := e.permitted(cs, svc, it.owner, route.Name, it.entry.Address, it.secure, now)
 	if content == None {
 		return &result{kind: resultVoid, cause: why}
+	}
+	if it.entry.Fallback != "" {
+		var s stateRecord
+		if _, err := seen.draft.read(stateKey(it.message), &s); err != nil && !errors.Is(err, errShredded) {
+			return unreadable(err)
+		}
+		if (s.ReadAt != 0 || s.Archived) && planted != "fallback-blind" {
+			return &result{kind: resultVoid, cause: causeRead}
+		}
+	}
+	if until := cs.profile.quietUntil(route, now); until.After(now) && planted != "quiet-unseen" {
+		if svc.QuietBasis == "" {
+			return &result{kind: resultBack, quiet: toMicro(until)}
+		}
+		a.basis = svc.QuietBasis
 	}
 	var m *messageRecord
 	if seen.known != nil {
@@ -390,6 +408,7 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 	}
 	for i, a := range c.as {
 		r := e.resultOf(errs[i], a)
+		r.basis = a.basis
 		if first == nil && errs[i] != nil {
 			first = errors.New(r.cause)
 		}

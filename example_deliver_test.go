@@ -101,3 +101,38 @@ func ExampleEngine_Run() {
 	// e-mail to mario@example.org
 	// ended: <nil>
 }
+
+// E-mail stands in for push: it is sent a day later, if the message was not read by then.
+func ExampleFallback() {
+	ctx := context.Background()
+	now := time.Date(2026, 3, 10, 9, 0, 0, 0, time.UTC)
+	tell := appio.ChannelFunc(func(ctx context.Context, d appio.Delivery) error {
+		fmt.Println(now.Format("2 January"), d.Channel)
+		return nil
+	})
+	eng, err := appio.New(memstore.New(), &appio.Options{
+		Channels: []appio.Route{
+			{Name: appio.Push, Channel: tell, ByCode: true, Default: appio.Generic, Interrupts: true},
+			{Name: appio.Email, Channel: tell, ByCode: true, Default: appio.Full, Fallback: appio.Fallback{Of: appio.Push, After: 24 * time.Hour}},
+		},
+		Keys: appio.RandomKeys(),
+		Now:  func() time.Time { return now },
+	})
+	check(err)
+	defer eng.Close()
+	check(eng.PutService(ctx, appio.Service{
+		ID: "mensa", Name: "Mensa scolastica", Organization: "01199250158", State: appio.Live,
+	}))
+	check(eng.Citizen(appio.Identity{Code: mario}).SetMode(ctx, appio.Auto))
+
+	_, err = eng.Sender("mensa").Send(ctx, fee(mario))
+	check(err)
+	for range 3 {
+		_, err = eng.Flush(ctx)
+		check(err)
+		now = now.Add(24 * time.Hour)
+	}
+	// Output:
+	// 10 March push
+	// 11 March email
+}

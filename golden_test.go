@@ -341,6 +341,30 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1, Work: goldenID})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
+	add("service.quiet", svc, nil, store.Record{Key: keyService}, &serviceRecord{
+		ID: goldenService, Name: "Allerta", Organization: string(goldenOrg), At: at, QuietBasis: "d.lgs. 1/2018, art. 17"})
+	add("profile.quiet", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{
+		Code: string(goldenPerson), Mode: Auto, SettingsVersion: 1, Inbox: true, Version: 1,
+		Quiet: &quietRecord{From: 22 * time.Hour, To: 7*time.Hour + 30*time.Minute, Zone: "Europe/London"}})
+	add("consent-event.quiet", person, nil, store.Record{Key: historyKey(1)}, &consentEvent{
+		Number: 1, ID: "mfrggzdfmztwq2lknnwg23tpoa", At: at, What: string(ChangedProfile), Mode: Auto, By: string(ByCitizen),
+		Quiet: &quietRecord{From: 22 * time.Hour, To: 7 * time.Hour, Zone: "Europe/London"}})
+	facts = Facts{Known: true, Mode: Auto, Inbox: true, QuietBasis: "d.lgs. 1/2018, art. 17", Channels: []ChannelFacts{
+		{Name: Push, Switch: Full, Address: true, Validated: true, Quiet: 8 * time.Hour},
+		{Name: Email, Switch: Full, Address: true, Validated: true, Fallback: Fallback{Of: Push, After: 24 * time.Hour}},
+	}}
+	decision = Decide(facts)
+	add("decision.quiet", person, nil, store.Record{Key: decisionKey(goldenID)}, newDecisionRecord(goldenService, at, &facts, &decision))
+	add("work.fallback", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{
+			{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at, Expires: at + 2, Quiet: true},
+			{ID: "gggggggggggggggggggggggggg", Channel: Email, Next: at + 3, Expires: at + 4, Fallback: Push},
+		}, Done: []outcomeItem{{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Push, Result: OutcomeDelivered, At: at, Attempts: 1, Basis: "d.lgs. 1/2018, art. 17"}}})
+	add("parked.fallback", person, nil, store.Record{Key: prefixParked + "gggggggggggggggggggggggggg", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1, Entry: workEntry{
+			ID: "gggggggggggggggggggggggggg", Channel: Email, Next: at, Attempts: 10, Expires: at + 2, Fallback: Push, Quiet: true}})
+	add("outcome.quiet", person, nil, store.Record{Key: outcomeKey(goldenID)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{
+		{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Push, Result: OutcomeDelivered, At: at, Attempts: 1, Basis: "d.lgs. 1/2018, art. 17"}}})
 	return cases
 }
 

@@ -197,8 +197,12 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 	if !validULID(string(id)) {
 		return ErrNotFound
 	}
+	keys := append([]store.Key{messageKey(id), stateKey(id), remindKey(id)}, profileKeys...)
+	if c.e.fallbacks {
+		keys = append(keys, waitingKey(id), leasedKey(id), outcomeKey(id))
+	}
 	return c.e.do(ctx, &op{
-		owner: owner, urgent: true, keys: append([]store.Key{messageKey(id), stateKey(id), remindKey(id)}, profileKeys...),
+		owner: owner, urgent: true, keys: keys,
 		apply: func(tx *draft) error {
 			if tx.get(keyTombstone) != nil {
 				return ErrErasing
@@ -219,6 +223,11 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 			}
 			if err := tx.putPersonal(store.Record{Key: stateKey(id)}, &s); err != nil {
 				return err
+			}
+			if c.e.fallbacks && (s.ReadAt != 0 || s.Archived) {
+				if err := c.e.stopFallbacks(tx, id); err != nil {
+					return err
+				}
 			}
 			return c.e.remindLess(tx, id, &s)
 		},

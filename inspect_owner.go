@@ -288,7 +288,7 @@ func (r *ownerReader) consent(rec *store.Record, ev *consentEvent, payload []byt
 func (r *ownerReader) decision(id MessageID, d *decisionRecord) {
 	f := r.facts(id)
 	f.decided, f.processed, f.service = d.At, d.Status == Processed, d.Service
-	if d.RuleSet != RuleSet { // by other lines of Decide
+	if d.RuleSet > RuleSet { // by other lines of Decide
 		return
 	}
 	if !Decide(d.facts()).Equal(d.decision()) {

@@ -50,6 +50,7 @@ type Engine struct {
 	store     store.Store
 	owned     bool // Open made the store
 	exclusive bool // no other engine can be on the store
+	fallbacks bool // some route has one
 	codec     *codec
 	writer    *writer
 	gates     gates
@@ -241,7 +242,7 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 		s = only.Store
 	}
 	e := &Engine{
-		opts: o, store: s, exclusive: exclusive, now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
+		opts: o, store: s, exclusive: exclusive, fallbacks: slices.ContainsFunc(o.Channels, func(r Route) bool { return r.Fallback.Of != "" }), now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
 		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
 		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate}, asking: make(chan struct{}, gatewayCalls),
 	}

@@ -165,6 +165,10 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, to, _ := e.permitted(old, svc, owner, en.Channel, en.Address, w.Secure, e.now())
 				is, at, _ := e.permitted(now, svc, owner, en.Channel, en.Address, w.Secure, e.now())
+				quieter := func(cs *consentState) bool { return cs.profile != nil && e.quietFor(cs.profile, svc, en.Channel) }
+				if quieter(now) && (recent || !quieter(old)) {
+					return true
+				}
 				if en.Reminder != "" && !after.profile.reminders().has(en.Reminder) &&
 					(recent || before.profile != nil && before.profile.reminders().has(en.Reminder)) {
 					return true

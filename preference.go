@@ -82,7 +82,7 @@ const (
 // PendingFor is how long a [Pending] activation counts.
 const PendingFor = 24 * time.Hour
 
-// Facts is all that [Decide] looks at: flat, small enough to store with every decision, without codes, addresses or texts.
+// Facts is all that [Decide] looks at: flat, small enough to store with every decision, without codes, addresses or texts of messages.
 type Facts struct {
 	Known           bool // there is a profile
 	Mode            Mode
@@ -93,6 +93,7 @@ type Facts struct {
 	Activation      Activation     // by a Special service
 	Age             time.Duration  // of the activation
 	Secure          bool           // by the service or the message
+	QuietBasis      string         `json:",omitzero"` // the service's; empty: it has none
 	Channels        []ChannelFacts // in the order of Options.Channels
 }
 
@@ -104,6 +105,9 @@ type ChannelFacts struct {
 	Secure     Content // the route's
 	Address    bool    // there is one, or the route needs none
 	Validated  bool    // one is proved, or the route asks for no proof
+
+	Quiet    time.Duration `json:",omitzero"` // how long the citizen's quiet hours go on, by a route that interrupts; 0: it is not in them
+	Fallback Fallback      `json:",omitzero"` // the route's
 }
 
 // A Decision is what [Decide] says.
@@ -118,6 +122,9 @@ type ChannelDecision struct {
 	Name    string
 	Content Content
 	Rule    Rule // that lowered it; empty: Full
+
+	After time.Duration // it goes so long after the decision: 0, or when quiet hours end, or what it stands in for had its time
+	For   string        // the channel that it stands in for: it goes if the message is not read by then; empty: in any case
 }
 
 // Equal reports whether two decisions are the same.
@@ -160,8 +167,9 @@ const (
 	RuleSecure         Rule = "secure-channels"
 )
 
-// RuleSet numbers the lines of [Decide]. It is stored with each decision and grows when a line changes.
-const RuleSet = 1
+// RuleSet numbers the lines of [Decide]. It is stored with each decision and grows when a line changes. Facts of an earlier set have
+// nothing of what came later, and lead to the same decision by this one: 2 has quiet hours and fallbacks.
+const RuleSet = 2
 
 // Decide is THE rule: who may be contacted, and by what. It is pure: the same facts give the same decision, for ever, so a
 // stored decision can be replayed. Nothing else in the module decides about consent.
@@ -174,6 +182,11 @@ func Decide(f Facts) Decision {
 	d.Channels = make([]ChannelDecision, len(f.Channels))
 	for i := range f.Channels {
 		d.Channels[i] = decideChannel(&f, &f.Channels[i])
+	}
+	for i := range d.Channels {
+		if d.Channels[i].Content != None {
+			decideTime(&f, d.Channels, i)
+		}
 	}
 	return d
 }
@@ -222,4 +235,29 @@ func decideChannel(f *Facts, c *ChannelFacts) ChannelDecision {
 		lower(c.Secure, RuleSecure)
 	}
 	return d
+}
+
+// decideTime sets when a channel goes, once it is known what each may show: after quiet hours, and a fallback so long after what it
+// stands in for. What may show nothing is passed over: its fallback goes in its place.
+func decideTime(f *Facts, ds []ChannelDecision, i int) {
+	d, c, first := &ds[i], &f.Channels[i], &f.Channels[i]
+	for range f.Channels { // no further, whatever the facts say
+		of := -1
+		if c.Fallback.Of != "" {
+			of = slices.IndexFunc(f.Channels, func(o ChannelFacts) bool { return o.Name == c.Fallback.Of })
+		}
+		if of < 0 {
+			break
+		}
+		if ds[of].Content != None {
+			d.After += c.Fallback.After
+			if first = &f.Channels[of]; d.For == "" {
+				d.For = first.Name
+			}
+		}
+		c = &f.Channels[of]
+	}
+	if f.QuietBasis == "" {
+		d.After += first.Quiet
+	}
 }

@@ -100,15 +100,15 @@ func (r *reservation) hand(items []*item) {
 	}
 }
 
-// reserve makes room with Run for the entries, as many as it has room for; nil: none, or nobody runs.
-func (e *Engine) reserve(entries []workEntry) *reservation {
+// reserve makes room with Run for the entries that may be tried now, as many as it has room for; nil: none, or nobody runs.
+func (e *Engine) reserve(entries []workEntry, now time.Time) *reservation {
 	d := e.running.Load()
 	if d == nil {
 		return nil
 	}
 	r := &reservation{d: d}
 	for i := range entries {
-		if r.add(entries[i].Channel) {
+		if entries[i].Next <= toMicro(now) && r.add(entries[i].Channel) {
 			entries[i].Held, entries[i].Claims = true, 1
 		}
 	}

@@ -20,13 +20,14 @@ const (
 	keyDataKey   store.Key = "K" // E: the person's data key; destroyed by erasure
 	keyProfile   store.Key = "P"
 
-	prefixPreference    = "c/"   // + pseudonym of the service
-	prefixActivation    = "s/"   // + pseudonym of the service; E
-	prefixDecision      = "d/"   // + message id; E
-	prefixHistory       = "h/"   // + number of the event; E
-	prefixRepeat        = "i/"   // + pseudonym of service and idempotency key; E
-	prefixMessage       = "m/"   // + message id: what was written; + "+": whether it was read, archived
-	prefixOutcome       = "o/"   // + message id; E
+	prefixPreference    = "c/" // + pseudonym of the service
+	prefixActivation    = "s/" // + pseudonym of the service; E
+	prefixDecision      = "d/" // + message id; E
+	prefixHistory       = "h/" // + number of the event; E
+	prefixRepeat        = "i/" // + pseudonym of service and idempotency key; E
+	prefixMessage       = "m/" // + message id: what was written; + "+": whether it was read, archived
+	prefixOutcome       = "o/" // + message id; E
+	prefixWork          = "q/"
 	prefixWaiting       = "q/w/" // + message id: open work that nobody holds; E
 	prefixLeased        = "q/l/" // + message id: open work under a lease; E
 	prefixParked        = "x/"   // + delivery id; E
@@ -228,12 +229,13 @@ type serviceRecord struct {
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
 	At           int64        `msgpack:"t"`
 	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
+	QuietBasis   string       `msgpack:"qb,omitempty"`
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
-		Secure: s.SecureChannels, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
+		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
 		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
 	}
 	for _, p := range s.Trial {
@@ -251,7 +253,7 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
-		Basis: r.Basis, SecureChannels: r.Secure, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
+		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -293,11 +295,33 @@ type profileRecord struct {
 	Languages       []string        `msgpack:"l,omitempty"`
 	Version         int             `msgpack:"v"`
 	Reminders       uint8           `msgpack:"r,omitempty"`
+	Quiet           *quietRecord    `msgpack:"q,omitempty"` // nil: none
+}
+
+type quietRecord struct {
+	From time.Duration `msgpack:"f,omitempty"`
+	To   time.Duration `msgpack:"t,omitempty"`
+	Zone string        `msgpack:"z,omitempty"`
+}
+
+func newQuietRecord(q QuietHours) *quietRecord {
+	if q == (QuietHours{}) {
+		return nil
+	}
+	return &quietRecord{q.From, q.To, q.Zone}
+}
+
+// hours is zero of nil.
+func (r *quietRecord) hours() QuietHours {
+	if r == nil {
+		return QuietHours{}
+	}
+	return QuietHours{r.From, r.To, r.Zone}
 }
 
 func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version,
-		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid)}
+		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid), newQuietRecord(p.Quiet)}
 	for _, a := range p.Addresses {
 		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt), 0})
 	}
@@ -305,7 +329,7 @@ func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 }
 
 func (r *profileRecord) profile() *Profile {
-	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.reminders(), r.Version}
+	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.reminders(), r.Quiet.hours(), r.Version}
 	for _, a := range r.Addresses {
 		p.Addresses = append(p.Addresses, Address{a.ID, a.Channel, a.Value, fromMicro(a.ValidatedAt)})
 	}
@@ -499,6 +523,9 @@ type channelRuleEntry struct {
 	Name    string  `msgpack:"n"`
 	Content Content `msgpack:"c,omitempty"`
 	Rule    Rule    `msgpack:"r,omitempty"`
+
+	After time.Duration `msgpack:"a,omitempty"`
+	For   string        `msgpack:"f,omitempty"`
 }
 
 type factsRecord struct {
@@ -507,6 +534,7 @@ type factsRecord struct {
 	Category   Category          `msgpack:"c,omitempty"`
 	Activation Activation        `msgpack:"a,omitempty"`
 	Age        time.Duration     `msgpack:"g,omitempty"`
+	QuietBasis string            `msgpack:"q,omitempty"`
 	Channels   []channelFactsRec `msgpack:"n,omitempty"`
 }
 
@@ -516,16 +544,20 @@ type channelFactsRec struct {
 	Preference Content `msgpack:"p,omitempty"`
 	Secure     Content `msgpack:"s,omitempty"`
 	Flags      uint8   `msgpack:"f,omitempty"`
+
+	Quiet time.Duration `msgpack:"q,omitempty"`
+	Of    string        `msgpack:"o,omitempty"`
+	After time.Duration `msgpack:"a,omitempty"`
 }
 
 func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *decisionRecord {
 	r := &decisionRecord{Service: service, At: at, RuleSet: RuleSet, Status: d.Status, Rule: d.Rule, Facts: factsRecord{
 		Flags: bits(f.Known, f.Inbox, f.HasPreference, f.InboxPreference, f.Secure),
-		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age,
+		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age, QuietBasis: f.QuietBasis,
 	}}
 	r.Facts.Channels = make([]channelFactsRec, len(f.Channels))
 	for i, c := range f.Channels {
-		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated)}
+		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated), c.Quiet, c.Fallback.Of, c.Fallback.After}
 	}
 	r.Channels = make([]channelRuleEntry, len(d.Channels))
 	for i, c := range d.Channels {
@@ -535,10 +567,10 @@ func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *deci
 }
 
 func (r *decisionRecord) facts() Facts {
-	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age}
+	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age, QuietBasis: r.Facts.QuietBasis}
 	unbits(r.Facts.Flags, &f.Known, &f.Inbox, &f.HasPreference, &f.InboxPreference, &f.Secure)
 	for _, c := range r.Facts.Channels {
-		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure}
+		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure, Quiet: c.Quiet, Fallback: Fallback{c.Of, c.After}}
 		unbits(c.Flags, &e.Address, &e.Validated)
 		f.Channels = append(f.Channels, e)
 	}
@@ -583,6 +615,7 @@ type consentEvent struct {
 	Provider string           `msgpack:"o,omitempty"`
 	Text     string           `msgpack:"v,omitempty"`
 	By       string           `msgpack:"y"`
+	Quiet    *quietRecord     `msgpack:"q,omitempty"` // of the profile, after the change
 }
 
 // A workRecord is what is left to do for a message: all its deliveries, and who holds them.
@@ -616,7 +649,12 @@ type workEntry struct {
 	Reminder ReminderKind `msgpack:"r,omitempty"` // that it is; empty: it is the message itself
 	Bill     string       `msgpack:"b,omitempty"` // that it is about: its key
 	Expires  int64        `msgpack:"x,omitempty"` // 0: as the record
+	Quiet    bool         `msgpack:"q,omitempty"` // Next is when quiet hours end
+	Fallback string       `msgpack:"f,omitempty"` // the channel that it stands in for while the message is not read; empty: none
 }
+
+// conditional reports whether what the citizen does with the message decides whether it is delivered.
+func (en *workEntry) conditional() bool { return en.Reminder != "" || en.Fallback != "" }
 
 type outcomeItem struct {
 	ID       DeliveryID    `msgpack:"i"`
@@ -626,6 +664,7 @@ type outcomeItem struct {
 	Attempts int           `msgpack:"n,omitempty"`
 	Cause    string        `msgpack:"e,omitempty"`
 	Late     bool          `msgpack:"l,omitempty"`
+	Basis    string        `msgpack:"q,omitempty"` // by which it was delivered in quiet hours
 }
 
 type outcomeRecord struct {

@@ -3,6 +3,7 @@ package appio
 import (
 	"encoding/binary"
 	"math"
+	"time"
 )
 
 // The records of each message are written, and those that it is decided by read, field by field here: through the library that
@@ -214,6 +215,8 @@ func (r *channelRuleEntry) pack(b []byte) []byte {
 	f.text("n", r.Name)
 	f.optionalNumber("c", int64(r.Content))
 	f.optionalText("r", string(r.Rule))
+	f.optionalNumber("a", int64(r.After))
+	f.optionalText("f", r.For)
 	return f.end()
 }
 
@@ -224,6 +227,7 @@ func (r *factsRecord) pack(b []byte) []byte {
 	f.optionalText("c", string(r.Category))
 	f.optionalText("a", string(r.Activation))
 	f.optionalNumber("g", int64(r.Age))
+	f.optionalText("q", r.QuietBasis)
 	optionalList(&f, "n", r.Channels)
 	return f.end()
 }
@@ -235,6 +239,9 @@ func (r *channelFactsRec) pack(b []byte) []byte {
 	f.optionalNumber("p", int64(r.Preference))
 	f.optionalNumber("s", int64(r.Secure))
 	f.optionalNumber("f", int64(r.Flags))
+	f.optionalNumber("q", int64(r.Quiet))
+	f.optionalText("o", r.Of)
+	f.optionalNumber("a", int64(r.After))
 	return f.end()
 }
 
@@ -273,6 +280,8 @@ func (r *workEntry) pack(b []byte) []byte {
 	f.optionalText("r", string(r.Reminder))
 	f.optionalText("b", r.Bill)
 	f.optionalNumber("x", r.Expires)
+	f.optionalFlag("q", r.Quiet)
+	f.optionalText("f", r.Fallback)
 	return f.end()
 }
 
@@ -285,6 +294,7 @@ func (r *outcomeItem) pack(b []byte) []byte {
 	f.optionalNumber("n", int64(r.Attempts))
 	f.optionalText("e", r.Cause)
 	f.optionalFlag("l", r.Late)
+	f.optionalText("q", r.Basis)
 	return f.end()
 }
 
@@ -519,6 +529,25 @@ func (r *profileRecord) unpack(u *unpacking) {
 			r.Version = int(u.number())
 		case "r":
 			r.Reminders = uint8(u.upTo(math.MaxUint8))
+		case "q":
+			r.Quiet = &quietRecord{}
+			r.Quiet.unpack(u)
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (r *quietRecord) unpack(u *unpacking) {
+	u.fields(func(name string) bool {
+		switch name {
+		case "f":
+			r.From = time.Duration(u.number())
+		case "t":
+			r.To = time.Duration(u.number())
+		case "z":
+			r.Zone = u.text()
 		default:
 			return false
 		}

@@ -534,7 +534,12 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 		}
 	}
 	n := len(w.Entries)
-	w.Entries = e.appendEntries(w.Entries, cs.profile, &decision, now, func(route *Route) bool { return route.Reminders })
+	for i := range decision.Channels { // each goes for itself
+		if c := &decision.Channels[i]; c.For != "" {
+			c.After, c.For = 0, ""
+		}
+	}
+	w.Entries = e.appendEntries(w.Entries, cs.profile, &decision, now, 0, func(route *Route) bool { return route.Reminders })
 	for i := n; i < len(w.Entries); i++ {
 		w.Entries[i].Reminder, w.Entries[i].Bill, w.Entries[i].Expires = kind, r.Bill, expires
 	}

@@ -349,12 +349,12 @@ const (
 func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *Decision, now time.Time) error {
 	e, p := a.s.e, cs.profile
 	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
-	w.Entries = e.appendEntries(nil, p, d, now, func(*Route) bool { return true })
+	w.Entries = e.appendEntries(nil, p, d, now, a.m.TimeToLive, func(*Route) bool { return true })
 	if len(w.Entries) == 0 {
 		return nil
 	}
-	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: now}
-	if a.held = e.reserve(w.Entries); a.held != nil {
+	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: w.next()}
+	if a.held = e.reserve(w.Entries, now); a.held != nil {
 		w.Lease = e.newLease(now)
 		a.flow = newFlow(tx.owner, a.id)
 		record.Key, record.Due = a.flow.keys.leased(), e.takeOver(w.Lease)
@@ -369,18 +369,26 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	return nil
 }
 
-// appendEntries appends the deliveries that a decision allows, by some of the routes.
-func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, by func(*Route) bool) []workEntry {
+// appendEntries appends the deliveries that a decision allows, by some of the routes. The time of those that have to wait, ttl, counts from
+// when they go.
+func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, ttl time.Duration, by func(*Route) bool) []workEntry {
 	for i, c := range d.Channels {
 		r := &e.opts.Channels[i]
+		en := workEntry{Channel: r.Name, Next: toMicro(now), Fallback: c.For}
+		if c.After > 0 {
+			en.Next, en.Quiet = toMicro(now.Add(c.After)), c.For == ""
+			en.Expires = en.Next + ttl.Microseconds()
+		}
 		switch {
 		case c.Content == None || !by(r):
 		case r.ByCode:
-			entries = append(entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Next: toMicro(now)})
+			en.ID = newDeliveryID()
+			entries = append(entries, en)
 		default:
 			for j := range p.Addresses {
 				if ad := &p.Addresses[j]; ad.usable(r) {
-					entries = append(entries, workEntry{ID: newDeliveryID(), Channel: r.Name, Address: ad.ID, Next: toMicro(now)})
+					en.ID, en.Address = newDeliveryID(), ad.ID
+					entries = append(entries, en)
 				}
 			}
 		}

@@ -41,6 +41,7 @@ type Service struct {
 	Basis        LegalBasis
 
 	SecureChannels bool                // no e-mail, push without text: see Route.Secure
+	QuietBasis     string              // the law by which its messages come in quiet hours, too, as citizens are shown it; at most 200 UTF-16 units; empty: they wait
 	MaxPayment     pagopa.Amount       // the most that a payment notice may ask for; 0: no payment notices
 	OtherPayees    bool                // its notices may name a payee other than its organization
 	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
@@ -59,7 +60,8 @@ const (
 	Stopped ServiceState = "stopped" // sends to nobody
 )
 
-// LegalBasis is what the processing rests on (GDPR art. 6). It is recorded and shown; it never overrides a choice.
+// LegalBasis is what the processing rests on (GDPR art. 6). It is recorded and shown; it never overrides a choice. What may be sent in quiet
+// hours says Service.QuietBasis.
 type LegalBasis string
 
 const (
@@ -108,6 +110,9 @@ func (s Service) Validate() error {
 		return invalid("Trial", "at most 1000 recipients")
 	case len(s.Prefixes) > 1000:
 		return invalid("Prefixes", "at most 1000 prefixes")
+	}
+	if err := validText("QuietBasis", s.QuietBasis, 0, 200); err != nil {
+		return err
 	}
 	for i, p := range s.Trial {
 		if _, err := fiscalcode.ParsePerson(string(p)); err != nil {
@@ -248,7 +253,7 @@ func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
 // permissive reports whether a service may do after a change whatever it could before.
 func (r *serviceRecord) permissive(after *serviceRecord) bool {
 	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial) &&
-		r.MaxPayment <= after.MaxPayment && (!r.OtherPayees || after.OtherPayees)
+		r.MaxPayment <= after.MaxPayment && (!r.OtherPayees || after.OtherPayees) && (r.QuietBasis == "" || after.QuietBasis != "")
 }
 
 // Service is the service with this id, or ErrNotFound.

@@ -61,6 +61,8 @@ type result struct {
 	kind  resultKind
 	cause string
 	after time.Duration // before the next attempt
+	quiet int64         // of resultBack: when quiet hours end, in which it was not tried; 0: it was not for them
+	basis string        // of resultDelivered: by which law it was in quiet hours; empty: it was not
 }
 
 // An outcome records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
@@ -103,7 +105,7 @@ func (o *outcome) apply(tx *draft) error {
 			return err
 		}
 		return tx.putOutcomes(keys, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
-			toMicro(now), it.entry.Attempts + 1, "", true}})
+			toMicro(now), it.entry.Attempts + 1, "", true, r.basis}})
 	}
 	if err := e.settle(tx, it.message, w, i, r, now); err != nil {
 		return err
@@ -118,10 +120,9 @@ func (o *outcome) apply(tx *draft) error {
 // settle changes one entry of open work by a result.
 func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result, now time.Time) error {
 	en := &w.Entries[i]
-	en.Held, en.Claims = false, 0
+	en.Held, en.Claims, en.Quiet = false, 0, false
 	over := func(res OutcomeResult, attempts int) {
-		w.Done = append(w.Done, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false})
-		w.Entries = slices.Delete(w.Entries, i, i+1)
+		w.end(i, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false, r.basis})
 	}
 	if r.cause != "" {
 		en.Cause = r.cause
@@ -137,7 +138,12 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	case resultGone:
 		over(OutcomeGone, en.Attempts+1)
 	case resultBack:
-		en.Next = toMicro(now.Add(max(backAfter, r.after)))
+		if r.quiet == 0 {
+			en.Next = toMicro(now.Add(max(backAfter, r.after)))
+			break
+		}
+		en.Quiet, en.Next = true, toMicro(now)
+		w.putOff(en, max(r.quiet, toMicro(now)))
 	case resultFailed:
 		if planted != "attempts-forgotten" {
 			en.Attempts++
@@ -164,17 +170,71 @@ const backAfter = 10 * time.Millisecond
 // park moves one entry out of open work to where the operator finds it.
 func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Time) error {
 	en := w.Entries[i]
-	en.Held, en.Claims = false, 0
+	en.Held, en.Claims, en.Quiet = false, 0, false
 	life := w.expires(&en) - toMicro(now)
 	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
 		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en})
 	if err != nil {
 		return err
 	}
-	w.Done = append(w.Done, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false})
-	w.Entries = slices.Delete(w.Entries, i, i+1)
+	w.end(i, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false, ""})
 	return nil
 }
+
+// end takes an entry out, with what became of it. What stands in for its channel goes at once where that has failed for good.
+func (w *workRecord) end(i int, o outcomeItem) {
+	message := w.Entries[i].Reminder == ""
+	w.Done = append(w.Done, o)
+	w.Entries = slices.Delete(w.Entries, i, i+1)
+	if message && o.Result != OutcomeDelivered && planted != "fallback-late" {
+		w.fallBack(o)
+	}
+}
+
+// fallBack brings forward what stands in for a channel by which nothing is open any more and nothing was delivered. Where that is because
+// its time has passed, theirs has, too.
+func (w *workRecord) fallBack(o outcomeItem) {
+	if !slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Fallback == o.Channel }) ||
+		slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Channel == o.Channel && en.Reminder == "" }) ||
+		slices.ContainsFunc(w.Done, func(d outcomeItem) bool { return d.Channel == o.Channel && d.Result == OutcomeDelivered }) {
+		return
+	}
+	for i := range w.Entries {
+		en := &w.Entries[i]
+		if en.Fallback != o.Channel || en.Held || en.Next <= o.At {
+			continue
+		}
+		if w.putOff(en, o.At); o.Result == OutcomeExpired {
+			en.Expires = o.At
+		}
+	}
+}
+
+// stopFallbacks ends what stands in for other channels, once the citizen knows of the message. What is under way looks for itself.
+func (e *Engine) stopFallbacks(tx *draft, id MessageID) error {
+	w := &workRecord{}
+	from, err := tx.openWork(id, w)
+	if errors.Is(err, store.ErrCorrupt) {
+		return nil // its turn will show it
+	} else if err != nil {
+		return err
+	}
+	n := len(w.Entries)
+	for i := n - 1; i >= 0; i-- {
+		if en := &w.Entries[i]; en.Fallback != "" && !en.Held && planted != "fallback-read" {
+			if err := e.settle(tx, id, w, i, result{kind: resultVoid, cause: causeRead}, micro(e.now())); err != nil {
+				return err
+			}
+		}
+	}
+	if len(w.Entries) == n {
+		return nil
+	}
+	return tx.putWork(keysOfWork(id), w, from)
+}
+
+// causeRead is why a fallback is void whose message was read or archived.
+const causeRead = "read"
 
 // putWork writes open work that was read from a key back after its entries changed.
 func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
@@ -190,11 +250,7 @@ func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
 		r.Key, r.Due = keys.leased(), fromMicro(w.Lease.Until).Add(d.maxSkew)
 	} else {
 		w.Lease = nil
-		next := w.Entries[0].Next
-		for _, en := range w.Entries {
-			next = min(next, en.Next)
-		}
-		r.Due = fromMicro(next)
+		r.Due = w.next()
 	}
 	if err := d.putSealed(r, w); err != nil {
 		return err
@@ -204,6 +260,15 @@ func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
 		d.del(from)
 	}
 	return nil
+}
+
+// next is when the first of the entries may be tried.
+func (w *workRecord) next() time.Time {
+	next := w.Entries[0].Next
+	for i := range w.Entries {
+		next = min(next, w.Entries[i].Next)
+	}
+	return fromMicro(next)
 }
 
 // readWork is the open work under a key, the caller's to change; nil: there is none.

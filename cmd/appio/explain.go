@@ -124,6 +124,8 @@ type explainedRoute struct {
 	Content string     `json:"content"`
 	Rule    appio.Rule `json:"rule,omitempty"`
 	Because string     `json:"because,omitempty"`
+	After   string     `json:"after,omitempty"` // how long it waits
+	For     string     `json:"for,omitempty"`   // the channel that it stands in for
 }
 
 type explainedResult struct {
@@ -134,6 +136,7 @@ type explainedResult struct {
 	Attempts int                 `json:"attempts"`
 	Cause    string              `json:"cause,omitempty"`
 	Late     bool                `json:"late,omitempty"`
+	Basis    string              `json:"quiet_basis,omitempty"` // by which it was delivered in quiet hours
 }
 
 type explainedChoice struct {
@@ -146,6 +149,7 @@ type explainedChoice struct {
 	Inbox    [2]bool             `json:"inbox"` // before, after
 	Channels [2]appio.Channels   `json:"channels"`
 	Text     string              `json:"text,omitempty"`
+	Quiet    string              `json:"quiet,omitempty"` // hours, after
 }
 
 func newExplained(x *appio.Explanation) *explained {
@@ -153,19 +157,23 @@ func newExplained(x *appio.Explanation) *explained {
 	e := &explained{
 		Message: d.Message, Service: d.Service, At: d.At, Status: d.Decision.Status, Rule: d.Decision.Rule,
 		Because: words[d.Decision.Rule], RuleSet: d.RuleSet, Facts: d.Facts,
-		Replayed: d.RuleSet == appio.RuleSet && appio.Decide(d.Facts).Equal(d.Decision), ruleKnown: d.RuleSet == appio.RuleSet,
+		Replayed: d.RuleSet <= appio.RuleSet && appio.Decide(d.Facts).Equal(d.Decision), ruleKnown: d.RuleSet <= appio.RuleSet,
 		Channels: []explainedRoute{}, Outcomes: []explainedResult{}, Consents: []explainedChoice{},
 	}
 	for _, c := range d.Decision.Channels {
-		e.Channels = append(e.Channels, explainedRoute{c.Name, c.Content.String(), c.Rule, words[c.Rule]})
+		after := ""
+		if c.After > 0 {
+			after = c.After.String()
+		}
+		e.Channels = append(e.Channels, explainedRoute{c.Name, c.Content.String(), c.Rule, words[c.Rule], after, c.For})
 	}
 	for _, o := range d.Outcomes {
-		e.Outcomes = append(e.Outcomes, explainedResult{o.ID, o.Channel, o.Result, o.At, o.Attempts, o.Cause, o.Late})
+		e.Outcomes = append(e.Outcomes, explainedResult{o.ID, o.Channel, o.Result, o.At, o.Attempts, o.Cause, o.Late, o.QuietBasis})
 	}
 	for _, c := range x.Consents {
 		e.Consents = append(e.Consents, explainedChoice{
 			c.Number, c.At, c.What, c.By, c.Service, c.Mode, [2]bool{c.Before.Inbox, c.After.Inbox},
-			[2]appio.Channels{c.Before.Channels, c.After.Channels}, c.Text,
+			[2]appio.Channels{c.Before.Channels, c.After.Channels}, c.Text, quiet(c.Quiet),
 		})
 	}
 	return e
@@ -193,6 +201,12 @@ func show(x *appio.Explanation) {
 		if c.Rule != "" {
 			fmt.Printf(", by %s: %s", c.Rule, c.Because)
 		}
+		switch {
+		case c.For != "":
+			fmt.Printf(", after %s if it is not read by then, in the place of %s", c.After, c.For)
+		case c.After != "":
+			fmt.Printf(", after %s, when quiet hours end", c.After)
+		}
 		fmt.Println()
 	}
 	f := &e.Facts
@@ -203,15 +217,29 @@ func show(x *appio.Explanation) {
 	if f.Category == appio.Special {
 		fmt.Printf(", activation %s since %s before", named(string(f.Activation)), f.Age.Round(time.Second))
 	}
-	fmt.Printf(", secure %t\n", f.Secure)
+	fmt.Printf(", secure %t", f.Secure)
+	if f.QuietBasis != "" {
+		fmt.Printf(", in quiet hours too by %s", f.QuietBasis)
+	}
+	fmt.Println()
 	for _, c := range f.Channels {
-		fmt.Printf("  %s: switch %s, choice %s, secure %s, address %t, proved %t\n", c.Name, c.Switch, c.Preference, c.Secure, c.Address, c.Validated)
+		fmt.Printf("  %s: switch %s, choice %s, secure %s, address %t, proved %t", c.Name, c.Switch, c.Preference, c.Secure, c.Address, c.Validated)
+		if c.Quiet > 0 {
+			fmt.Printf(", in quiet hours for another %s", c.Quiet)
+		}
+		if c.Fallback.Of != "" {
+			fmt.Printf(", stands in for %s after %s", c.Fallback.Of, c.Fallback.After)
+		}
+		fmt.Println()
 	}
 	fmt.Println("deliveries that are over")
 	for _, o := range e.Outcomes {
 		fmt.Printf("  %s %s %s, attempts %d", stamp(o.At), o.Channel, o.Result, o.Attempts)
 		if o.Cause != "" {
 			fmt.Printf(": %s", o.Cause)
+		}
+		if o.Basis != "" {
+			fmt.Printf(", in quiet hours by %s", o.Basis)
 		}
 		fmt.Println()
 	}
@@ -221,9 +249,25 @@ func show(x *appio.Explanation) {
 		if c.Service != "" {
 			about = string(c.Service)
 		}
-		fmt.Printf("  %d  %s  %s of %s by %s: mode %s, inbox %t to %t, channels %s to %s\n", c.Number, stamp(c.At), c.What, about, c.By,
+		fmt.Printf("  %d  %s  %s of %s by %s: mode %s, inbox %t to %t, channels %s to %s", c.Number, stamp(c.At), c.What, about, c.By,
 			named(string(c.Mode)), c.Inbox[0], c.Inbox[1], channels(c.Channels[0]), channels(c.Channels[1]))
+		if c.Quiet != "" {
+			fmt.Printf(", quiet hours %s", c.Quiet)
+		}
+		fmt.Println()
 	}
+}
+
+// quiet is quiet hours as a person reads them; empty: none.
+func quiet(q appio.QuietHours) string {
+	if q.From == q.To {
+		return ""
+	}
+	clock := func(d time.Duration) string { return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60) }
+	if q.Zone == "" {
+		q.Zone = "Europe/Rome"
+	}
+	return clock(q.From) + " to " + clock(q.To) + " in " + q.Zone
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

@@ -80,7 +80,7 @@ func payments(ctx context.Context, out io.Writer) (err error) {
 	})
 	eng, err := appio.Open(filepath.Join(dir, "payments.db"), &appio.Options{
 		Payments: gateway, Reminders: &appio.ReminderSchedule{}, Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
-		Channels: []appio.Route{{Name: appio.Push, Channel: push, Default: appio.Generic, Unvalidated: true, Reminders: true}},
+		Channels: []appio.Route{{Name: appio.Push, Channel: push, Default: appio.Generic, Unvalidated: true, Reminders: true, Interrupts: true}},
 	})
 	if err != nil {
 		return err

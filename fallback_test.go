@@ -1,0 +1,189 @@
+package appio_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+)
+
+// newFallback is a town where e-mail goes a day after push, and "sms" a day after that, to one citizen who wants all of them.
+func newFallback(t *testing.T, start string, changes ...func(*appio.Options)) (*patient, *appio.Sender, *appio.Citizen) {
+	p, s, c := newPatient(t, start, append([]func(*appio.Options){func(o *appio.Options) {
+		o.Channels = append(o.Channels, appio.Route{Name: "sms", Channel: o.Channels[0].Channel, ByCode: true, Default: appio.Full})
+		o.Channels[0].Fallback = appio.Fallback{Of: appio.Push, After: 24 * time.Hour}
+		o.Channels[2].Fallback = appio.Fallback{Of: appio.Email, After: 24 * time.Hour}
+	}}, changes...)...)
+	require.NoError(t, c.UpdateProfile(t.Context(), func(p *appio.Profile) error {
+		p.Channels["sms"] = appio.Full
+		return nil
+	}))
+	return p, s, c
+}
+
+func failing(channels ...string) func(appio.Delivery) error {
+	return func(d appio.Delivery) error {
+		for _, c := range channels {
+			if d.Channel == c {
+				return appio.Permanent(errors.New("no such user"))
+			}
+		}
+		return nil
+	}
+}
+
+func TestFallback(t *testing.T) {
+	t.Parallel()
+
+	t.Run("is sent when the message was not read by then", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 09:00")
+		id := p.send(s, messageTo(giuseppe))
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-10 09:10", "email 2026-03-11 09:00", "sms 2026-03-12 09:00"}, p.got)
+		r, err := c.Explain(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, appio.Decide(r.Facts).Equal(r.Decision))
+		require.Equal(t, []appio.ChannelDecision{
+			{Name: appio.Email, Content: appio.Full, After: 24 * time.Hour, For: appio.Push}, {Name: appio.Push, Content: appio.Full},
+			{Name: "sms", Content: appio.Full, After: 48 * time.Hour, For: appio.Email},
+		}, r.Decision.Channels)
+		p.sound()
+	})
+	t.Run("is not sent once it was read, archived, refused or erased", func(t *testing.T) {
+		t.Parallel()
+		for name, end := range map[string]func(c *appio.Citizen, id appio.MessageID) error{
+			"read":     func(c *appio.Citizen, id appio.MessageID) error { return c.MarkRead(t.Context(), id) },
+			"archived": func(c *appio.Citizen, id appio.MessageID) error { return c.Archive(t.Context(), id, true) },
+			"refused": func(c *appio.Citizen, id appio.MessageID) error {
+				return c.SetPreference(t.Context(), mensa, appio.Preference{})
+			},
+			"erased": func(c *appio.Citizen, id appio.MessageID) error { return c.Erase(t.Context()) },
+		} {
+			p, s, c := newFallback(t, "2026-03-10 09:00")
+			id := p.send(s, messageTo(giuseppe))
+			p.until("2026-03-11 08:00", 10*time.Minute)
+			require.Len(t, p.got, 1)
+			require.NoError(t, end(c, id), name)
+			if name == "read" || name == "archived" { // in the same change
+				require.Equal(t, []appio.OutcomeResult{appio.OutcomeVoid}, p.outcomes(giuseppe, id, appio.Email))
+				require.Equal(t, []appio.OutcomeResult{appio.OutcomeVoid}, p.outcomes(giuseppe, id, "sms"))
+			}
+			p.until("2026-03-14 00:00", 10*time.Minute)
+			require.Len(t, p.got, 1, name)
+			p.sound()
+		}
+	})
+	t.Run("goes at once where what it stands in for may not be used", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 09:00")
+		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email, "sms")}))
+		p.send(s, messageTo(giuseppe))
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Equal(t, []string{"email 2026-03-10 09:10", "sms 2026-03-11 09:00"}, p.got)
+		p.got = nil
+		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Push, "sms")}))
+		p.send(s, messageTo(giuseppe))
+		p.until("2026-03-18 00:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-14 00:10", "sms 2026-03-15 00:00"}, p.got, "which was not allowed e-mail by it")
+	})
+	t.Run("or refused meanwhile", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 09:00")
+		p.send(s, messageTo(giuseppe))
+		require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email, "sms")}))
+		p.until("2026-03-11 00:00", 10*time.Minute)
+		require.Equal(t, []string{"email 2026-03-10 09:10"}, p.got)
+	})
+	t.Run("or fails for good", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 09:00")
+		p.fails = failing(appio.Push)
+		id := p.send(s, messageTo(giuseppe))
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Equal(t, []string{"email 2026-03-10 09:10", "sms 2026-03-12 09:00"}, p.got, "the next keeps its time")
+		require.Equal(t, []appio.OutcomeResult{appio.OutcomeParked}, p.outcomes(giuseppe, id, appio.Push))
+
+		p.got, p.fails = nil, failing(appio.Push, appio.Email)
+		id = p.send(s, messageTo(giuseppe))
+		p.until("2026-03-18 00:00", 10*time.Minute)
+		require.Equal(t, []string{"sms 2026-03-14 00:10"}, p.got)
+		// What is replayed once it was read is not sent.
+		p.fails = nil
+		require.NoError(t, c.MarkRead(t.Context(), id))
+		require.NoError(t, p.Replay(t.Context()))
+		p.flush()
+		require.Equal(t, []string{"sms 2026-03-14 00:10", "push 2026-03-18 00:00", "push 2026-03-18 00:00"}, p.got)
+		p.sound()
+	})
+	t.Run("but not where its time has passed", func(t *testing.T) {
+		t.Parallel()
+		p, s, _ := newFallback(t, "2026-03-10 09:00")
+		p.fails = func(d appio.Delivery) error {
+			if d.Channel == appio.Push {
+				return errors.New("the provider is away")
+			}
+			return nil
+		}
+		id := p.send(s, messageTo(giuseppe)) // with an hour to live
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Empty(t, p.got)
+		for _, c := range []string{appio.Push, appio.Email, "sms"} {
+			require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, p.outcomes(giuseppe, id, c), c)
+		}
+	})
+	t.Run("waits for what waits for quiet hours", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 23:00")
+		p.quiet(c, hours("22:00", "07:00"))
+		p.send(s, messageTo(giuseppe))
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-11 07:00", "email 2026-03-12 07:00", "sms 2026-03-13 07:00"}, p.got)
+	})
+	t.Run("keeps quiet hours itself", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 21:00", func(o *appio.Options) {
+			o.Channels[0].Fallback.After, o.Channels[0].Interrupts = 2*time.Hour, true
+		})
+		p.quiet(c, hours("22:00", "07:00"))
+		id := p.send(s, messageTo(giuseppe))
+		p.until("2026-03-11 06:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-10 21:10"}, p.got)
+		require.NoError(t, c.MarkRead(t.Context(), id))
+		p.until("2026-03-12 00:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-10 21:10"}, p.got)
+	})
+	t.Run("reminders know none", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newFallback(t, "2026-03-10 09:00", func(o *appio.Options) {
+			o.Reminders = &appio.ReminderSchedule{Unread: []time.Duration{72 * time.Hour}}
+			o.Channels[0].Reminders, o.Channels[1].Reminders = true, true
+		})
+		require.NoError(t, c.UpdateProfile(t.Context(), func(p *appio.Profile) error { p.Reminders.Unread = true; return nil }))
+		p.send(s, messageTo(giuseppe))
+		p.until("2026-03-12 23:00", 10*time.Minute)
+		p.got = nil
+		p.until("2026-03-20 23:00", 10*time.Minute)
+		require.ElementsMatch(t, []string{"push 2026-03-13 09:00", "email 2026-03-13 09:00"}, p.got)
+		p.sound()
+	})
+	t.Run("of a channel that never is", func(t *testing.T) {
+		t.Parallel()
+		for _, f := range [][3]appio.Fallback{
+			{{Of: "fax", After: 1}}, {{Of: appio.Email, After: 1}}, {{Of: appio.Push}}, {{After: time.Hour}}, {{Of: appio.Push, After: -1}},
+			{{Of: appio.Push, After: 31 * 24 * time.Hour}}, {{Of: appio.Push, After: 1}, {Of: "sms", After: 1}, {Of: appio.Email, After: 1}},
+		} {
+			channel := &postbox{}
+			o := &appio.Options{Keys: townKeys}
+			for i, name := range []string{appio.Email, appio.Push, "sms"} {
+				o.Channels = append(o.Channels, appio.Route{Name: name, Channel: channel, Fallback: f[i]})
+			}
+			_, err := appio.New(nil, o)
+			require.ErrorIs(t, err, appio.ErrInvalid)
+			require.ErrorContains(t, err, "Fallback", "%v", f)
+		}
+	})
+}
