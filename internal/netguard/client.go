@@ -140,7 +140,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return nil, clean(req.Context(), err)
+		return nil, Clean(req.Context(), err)
 	}
 	resp.Body = &body{resp.Body, req.Context(), c.options.MaxBody}
 	return resp, nil
@@ -167,7 +167,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.left -= int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = clean(b.ctx, err)
+		err = Clean(b.ctx, err)
 	}
 	return n, err
 }

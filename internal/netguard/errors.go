@@ -16,9 +16,9 @@ var ErrRefused = errors.New("not an address that may be reached")
 // ErrTooLong is returned by an answer's body that goes on beyond Options.MaxBody.
 var ErrTooLong = errors.New("the answer is too long")
 
-// clean says why there is no answer, without a text from elsewhere: those of package net and of TLS name the host, and those of HTTP
-// quote the peer.
-func clean(ctx context.Context, err error) error {
+// Clean says why there is no answer, without a text from elsewhere: those of package net and of TLS name the host, and those of HTTP
+// quote the peer. What it wraps is as for [Client.Do].
+func Clean(ctx context.Context, err error) error {
 	var timeout net.Error
 	var name *net.DNSError
 	var number syscall.Errno
