@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -138,6 +139,9 @@ func (a *apns) send(ctx context.Context, to Installation, n *notification) error
 	if resp.StatusCode == http.StatusForbidden && reason == "ExpiredProviderToken" {
 		a.tokens.drop("", token, apnsPause) // one that is younger has the wrong time, and the next would have it too
 	}
+	if resp.StatusCode == http.StatusOK && !strings.EqualFold(resp.Header.Get("apns-id"), apnsID(n.delivery)) {
+		return errors.New("push: APNs answered 200, and not for this notification")
+	}
 	return apnsVerdict(resp, reason, since, n)
 }
 
@@ -164,7 +168,7 @@ func apnsReason(body []byte) (reason string, since time.Time) {
 }
 
 // apnsVerdict is what an answer means. An installation is gone only if Apple says so in these words: other reasons of 400 are
-// about the request.
+// about the request, and without a reason it is not Apple who says it.
 func apnsVerdict(resp *http.Response, reason string, since time.Time, n *notification) error {
 	err := answered("APNs", resp.StatusCode, reason)
 	switch s := resp.StatusCode; {
@@ -177,9 +181,7 @@ func apnsVerdict(resp *http.Response, reason string, since time.Time, n *notific
 			return err // it has registered again
 		}
 		return appio.Gone(err)
-	case s == http.StatusBadRequest && apnsSetUp[reason]:
-		return err
-	case s == http.StatusBadRequest, s == http.StatusRequestEntityTooLarge:
+	case s == http.StatusBadRequest && reason != "" && !apnsSetUp[reason], s == http.StatusRequestEntityTooLarge:
 		return appio.Permanent(err)
 	case s == http.StatusTooManyRequests, s >= 500:
 		return later(err, resp, n.now, 0)

@@ -16,7 +16,8 @@
 //	})
 //
 // A browser hands over its PushSubscription as JSON: [ParseSubscription] reads it. An installation that its provider calls gone is
-// taken out of the profile by the engine; the app registers again when it is opened. The host removes one whose app is signed out of.
+// taken out of the profile by the engine; the app registers again when it is opened. Where somebody signs out of an app, the host takes
+// its installation out.
 //
 // # What is shown
 //
@@ -47,7 +48,7 @@
 //	gone       Web Push 404, 410; APNs 400 BadDeviceToken, 410 Unregistered or ExpiredToken; FCM 404 UNREGISTERED
 //	permanent  Web Push 400, 413 and an endpoint that may not be asked; APNs other reasons of 400, but for those of the topic, and 413;
 //	           FCM 400, 403 SENDER_ID_MISMATCH
-//	later      all else, among it credentials that are refused, 429 and 5xx; not before Retry-After
+//	later      all else, among it credentials that are refused, 429 and 5xx, and an APNs or FCM that gives no reason; not before Retry-After
 //
 // APNs says since when an installation is unregistered. It is not gone if its address was proved (Address.ValidatedAt) after that.
 package push

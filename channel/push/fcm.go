@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -148,11 +149,23 @@ func (f *fcm) send(ctx context.Context, to Installation, n *notification) error 
 		return fmt.Errorf("push: FCM: %w", netguard.Clean(ctx, err))
 	}
 	defer resp.Body.Close()
-	reason := fcmReason(read(resp))
+	body := read(resp)
+	if resp.StatusCode == http.StatusOK && !fcmTaken(body) {
+		return errors.New("push: FCM answered 200, and not that it has taken the notification")
+	}
+	reason := fcmReason(body)
 	if resp.StatusCode == http.StatusUnauthorized && reason != "THIRD_PARTY_AUTH_ERROR" {
 		f.access.drop(token)
 	}
 	return fcmVerdict(resp, reason, n.now)
+}
+
+// fcmTaken reports whether FCM has named the message that it has taken.
+func fcmTaken(body []byte) bool {
+	var a struct {
+		Name string `json:"name"`
+	}
+	return json.Unmarshal(body, &a) == nil && a.Name != ""
 }
 
 // fcmReason reads why FCM refused: its own code, or if there is none that of Google's services.
@@ -177,7 +190,8 @@ func fcmReason(body []byte) string {
 	return a.Error.Status
 }
 
-// fcmVerdict is what an answer means. A 404 without FCM's code may be about the project, and is no word about the installation.
+// fcmVerdict is what an answer means. A 404 without FCM's code may be about the project, and is no word about the installation; without
+// any code an answer is not Google's.
 func fcmVerdict(resp *http.Response, reason string, now time.Time) error {
 	err := answered("FCM", resp.StatusCode, reason)
 	switch s := resp.StatusCode; {
@@ -185,7 +199,7 @@ func fcmVerdict(resp *http.Response, reason string, now time.Time) error {
 		return nil
 	case s == http.StatusNotFound && reason == "UNREGISTERED":
 		return appio.Gone(err)
-	case s == http.StatusBadRequest, s == http.StatusForbidden && reason == "SENDER_ID_MISMATCH":
+	case s == http.StatusBadRequest && reason != "", s == http.StatusForbidden && reason == "SENDER_ID_MISMATCH":
 		return appio.Permanent(err)
 	case s == http.StatusTooManyRequests:
 		return later(err, resp, now, time.Minute) // what Google asks for where it says nothing

@@ -93,6 +93,17 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestFaultsOfProviders(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p platform) {
+		channeltest.RunFaults(t, func(t *testing.T) (appio.Channel, *channeltest.Provider) {
+			c, provider, value := p.open(t, time.Now)
+			return channeltest.Adapt(c, func(d *appio.Delivery) { d.Address.Value = value }),
+				&channeltest.Provider{Got: provider.ids, Asked: provider.count, Meet: provider.meet}
+		})
+	})
+}
+
 func TestWhatIsShown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -278,7 +289,8 @@ func TestAnswers(t *testing.T) {
 		{"APNs", 400, `{"reason": "PayloadEmpty"}`, parked, "push: APNs answered 400 PayloadEmpty"},
 		{"APNs", 400, `{"reason": "Unregistered"}`, parked, "push: APNs answered 400 Unregistered"},
 		{"APNs", 400, `{"reason": "TopicDisallowed"}`, later, "push: APNs answered 400 TopicDisallowed"},
-		{"APNs", 400, "", parked, "push: APNs answered 400"},
+		{"APNs", 400, "", later, "push: APNs answered 400"},
+		{"APNs", 200, "", later, "push: APNs answered 200, and not for this notification"},
 		{"APNs", 403, `{"reason": "InvalidProviderToken"}`, later, "push: APNs answered 403 InvalidProviderToken"},
 		{"APNs", 403, `{"reason": "BadDeviceToken"}`, later, "push: APNs answered 403 BadDeviceToken"},
 		{"APNs", 404, `{"reason": "BadPath"}`, later, "push: APNs answered 404 BadPath"},
@@ -297,6 +309,8 @@ func TestAnswers(t *testing.T) {
 		{"FCM", 401, fcmError("UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"), later, "push: FCM answered 401 THIRD_PARTY_AUTH_ERROR"},
 		{"FCM", 403, fcmError("PERMISSION_DENIED", "SENDER_ID_MISMATCH"), parked, "push: FCM answered 403 SENDER_ID_MISMATCH"},
 		{"FCM", 403, `{"error": {"status": "PERMISSION_DENIED"}}`, later, "push: FCM answered 403 PERMISSION_DENIED"},
+		{"FCM", 400, "<html>", later, "push: FCM answered 400"},
+		{"FCM", 200, "<html>", later, "push: FCM answered 200, and not that it has taken the notification"},
 		{"FCM", 404, unregistered, gone, "push: FCM answered 404 UNREGISTERED"},
 		{"FCM", 404, `{"error": {"status": "NOT_FOUND"}}`, later, "push: FCM answered 404 NOT_FOUND"},
 		{"FCM", 404, `<html>not found</html>`, later, "push: FCM answered 404"},

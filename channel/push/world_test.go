@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/channel/channeltest"
 	"github.com/appio-go/appio/channel/push"
 	"github.com/appio-go/appio/channel/push/pushtest"
 )
@@ -61,9 +63,76 @@ type provider struct {
 	now    func() time.Time
 	server *httptest.Server
 
+	says map[channeltest.Fault]reply // what it answers to a fault
+
 	mu     sync.Mutex
 	all    []got
 	answer func(w http.ResponseWriter, r *http.Request) // nil: what is right is taken
+	fault  channeltest.Fault
+	only   []appio.DeliveryID // that meet with the fault; empty: all
+	asked  int
+}
+
+// A reply is a status and a body.
+type reply struct {
+	status int
+	body   string
+}
+
+// meet makes deliveries meet with a fault.
+func (p *provider) meet(f channeltest.Fault, only ...appio.DeliveryID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault, p.only = f, only
+	return true
+}
+
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
+}
+
+// met answers a request in its own way if it meets with a fault.
+func (p *provider) met(w http.ResponseWriter, r *http.Request, g got) bool {
+	p.mu.Lock()
+	f := p.fault
+	p.asked++
+	if len(p.only) > 0 && !slices.Contains(p.only, g.Delivery) {
+		f = channeltest.Works
+	}
+	p.mu.Unlock()
+	if f == channeltest.Works || f == "" {
+		return false
+	}
+	says := p.says[f]
+	says.body = strings.ReplaceAll(says.body, "QUOTE", g.Token+" "+r.URL.Path+" "+g.Body)
+	switch f {
+	case channeltest.Hangs:
+		<-r.Context().Done()
+	case channeltest.Lost:
+		p.take(g)
+		panic(http.ErrAbortHandler)
+	case channeltest.Breaks:
+		if says.body != "" {
+			w.Header().Set("Content-Length", "1000")
+			status(says.status, says.body)(w, r)
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	case channeltest.Endless:
+		w.WriteHeader(says.status)
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, strings.Repeat(says.body, 100)); err != nil {
+				break
+			}
+		}
+	case channeltest.Pauses:
+		status(says.status, says.body, "Retry-After", "120")(w, r)
+	default:
+		status(says.status, says.body)(w, r)
+	}
+	return true
 }
 
 func (p *provider) ids() (ids []appio.DeliveryID) {
@@ -154,7 +223,12 @@ type pushService struct {
 }
 
 func newPushService(t testing.TB, now func() time.Time) *pushService {
-	s := &pushService{&provider{t: t, now: now}, pushtest.NewBrowser()}
+	s := &pushService{&provider{t: t, now: now, says: map[channeltest.Fault]reply{
+		channeltest.Garbage: {http.StatusTeapot, "QUOTE"}, channeltest.Endless: {http.StatusServiceUnavailable, "QUOTE"},
+		channeltest.Busy: {http.StatusServiceUnavailable, "QUOTE"}, channeltest.Pauses: {http.StatusTooManyRequests, "QUOTE"},
+		channeltest.Credentials: {http.StatusForbidden, "QUOTE"}, channeltest.Refuses: {http.StatusBadRequest, "QUOTE"},
+		channeltest.Gone: {http.StatusGone, "QUOTE"},
+	}}, pushtest.NewBrowser()}
 	s.server = serve(t, s)
 	return s
 }
@@ -187,6 +261,9 @@ func (s *pushService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		w.WriteHeader(code)
 		s.t.Errorf("the push service got what is not Web Push: %v", err)
+		return
+	}
+	if s.met(w, r, g) {
 		return
 	}
 	s.take(g)
@@ -257,7 +334,13 @@ type apple struct {
 }
 
 func newApple(t testing.TB, now func() time.Time) *apple {
-	a := &apple{provider: &provider{t: t, now: now}, key: newKey(t), tokens: map[string]bool{}}
+	a := &apple{provider: &provider{t: t, now: now, says: map[channeltest.Fault]reply{
+		channeltest.Breaks: {http.StatusGone, `{"reason": "Unregis`}, channeltest.Garbage: {http.StatusOK, "<html>QUOTE"},
+		channeltest.Endless: {http.StatusBadRequest, `{"reason": "BadDeviceToken", "QUOTE": 1`},
+		channeltest.Busy:    {http.StatusServiceUnavailable, `{"reason": "Shutdown"}`}, channeltest.Pauses: {http.StatusTooManyRequests, `{"reason": "QUOTE"}`},
+		channeltest.Credentials: {http.StatusForbidden, `{"reason": "InvalidProviderToken"}`},
+		channeltest.Refuses:     {http.StatusBadRequest, `{"reason": "QUOTE"}`}, channeltest.Gone: {http.StatusGone, `{"reason": "Unregistered"}`},
+	}}, key: newKey(t), tokens: map[string]bool{}}
 	a.server = serve(t, a)
 	return a
 }
@@ -287,7 +370,11 @@ func (a *apple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	if a.met(w, r, g) {
+		return
+	}
 	a.take(g)
+	w.Header().Set("apns-id", strings.ToUpper(r.Header.Get("apns-id")))
 }
 
 // judge reads a request as Apple has it.
@@ -354,7 +441,16 @@ type google struct {
 }
 
 func newGoogle(t testing.TB, now func() time.Time) *google {
-	g := &google{provider: &provider{t: t, now: now}, key: push.RSAKey(), life: time.Hour, issued: map[string]time.Time{}}
+	g := &google{provider: &provider{t: t, now: now, says: map[channeltest.Fault]reply{
+		channeltest.Breaks: {http.StatusNotFound, `{"error": {"status": "NOT_F`}, channeltest.Garbage: {http.StatusOK, "<html>QUOTE"},
+		channeltest.Endless:     {http.StatusBadRequest, `{"error": {"status": "INVALID_ARGUMENT"}, "QUOTE": 1`},
+		channeltest.Busy:        {http.StatusServiceUnavailable, `{"error": {"status": "UNAVAILABLE"}}`},
+		channeltest.Pauses:      {http.StatusTooManyRequests, `{"error": {"status": "RESOURCE_EXHAUSTED"}}`},
+		channeltest.Credentials: {http.StatusUnauthorized, `{"error": {"status": "UNAUTHENTICATED"}}`},
+		channeltest.Refuses:     {http.StatusBadRequest, `{"error": {"status": "INVALID_ARGUMENT", "message": "QUOTE"}}`},
+		channeltest.Gone: {http.StatusNotFound, `{"error": {"status": "NOT_FOUND", "message": "QUOTE", "details": [
+			{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"}]}}`},
+	}}, key: push.RSAKey(), life: time.Hour, issued: map[string]time.Time{}}
 	g.server = serve(t, g)
 	return g
 }
@@ -409,6 +505,9 @@ func (g *google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if code != http.StatusUnauthorized {
 			g.t.Errorf("FCM got what it refuses: %s", why)
 		}
+		return
+	}
+	if g.met(w, r, it) {
 		return
 	}
 	g.take(it)
