@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -293,31 +292,4 @@ func TestNoTokenFromGoogle(t *testing.T) {
 	}
 	g.grants(nil)
 	require.NoError(t, ch.Deliver(t.Context(), generic("fcm:"+fcmToken)))
-}
-
-func TestACallThatWaitsForATokenEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	g := newGoogle(t, atNoon)
-	ch := open(t, &push.Options{FCM: g.options(), Now: atNoon})
-	begun, release := make(chan struct{}, 10), make(chan struct{})
-	g.grants(func(http.ResponseWriter, *http.Request) {
-		begun <- struct{}{}
-		<-release
-	})
-	why := errors.New("the citizen has withdrawn")
-	fetching, stop := context.WithCancelCause(t.Context())
-	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { first <- ch.Deliver(fetching, generic("fcm:"+fcmToken)) }()
-	<-begun
-	waiting, stopWaiting := context.WithCancelCause(t.Context())
-	go func() { second <- ch.Deliver(waiting, generic("fcm:"+fcmToken)) }()
-	stopWaiting(why)
-	require.ErrorIs(t, <-second, why)
-
-	go func() { second <- ch.Deliver(t.Context(), generic("fcm:"+fcmToken)) }()
-	g.grants(nil)
-	stop(why)
-	require.ErrorIs(t, <-first, why)
-	require.NoError(t, <-second, "the end of one call is not that of another")
-	close(release)
 }
