@@ -5,11 +5,13 @@ go 1.26.0
 replace github.com/appio-go/appio => ../
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/SherClockHolmes/webpush-go v1.4.0
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/appio-go/appio v0.0.0-00010101000000-000000000000
 	github.com/arran4/golang-ical v0.3.4
 	github.com/golang-jwt/jwt/v5 v5.2.1
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	github.com/stretchr/testify v1.12.1
 	github.com/yuin/goldmark v1.8.7
 	go.uber.org/goleak v1.3.0

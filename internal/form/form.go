@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime/pprof"
 	"strconv"
 	"testing"
@@ -107,4 +108,17 @@ func Figures(t testing.TB, seen map[string]float64) {
 		t.Fatal(err)
 	}
 	t.Logf("figures %s", line)
+}
+
+// Need is for programs of others that a test asks: without them it says nothing and is skipped, which only happens outside CI.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
 }

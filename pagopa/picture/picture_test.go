@@ -19,19 +19,6 @@ import (
 	"github.com/appio-go/appio/pagopa/picture"
 )
 
-// need is for the decoders of others: without them a test says nothing, which only happens outside CI.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
-
 // run returns what a program writes to its standard output.
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
@@ -79,7 +66,7 @@ func TestOthersRead(t *testing.T) {
 	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			need(t, k.programs...)
+			form.Need(t, k.programs...)
 			seed := form.Seed(t)
 			read := 0.0
 			for i, more := uint64(0), form.Rounds(t, 0, 200, 10); more(); i++ {
@@ -127,7 +114,7 @@ func TestOthersDoNotReadWhatIsWrong(t *testing.T) {
 	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			need(t, k.programs...)
+			form.Need(t, k.programs...)
 			const pixels = 4
 			r := rand.New(rand.NewPCG(1, 2))
 			file := draw(t, k, notices.Random(r), pixels)[0]
