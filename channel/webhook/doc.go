@@ -36,6 +36,9 @@
 // An endpoint that somebody else has entered must not lead into the host's own network. Only public addresses are connected to, whatever
 // the name resolved to, by https on port 443; Options has what else is allowed. Redirects are not followed, and no proxy is used.
 //
+// An endpoint that hangs takes one of Route.Workers until Options.Timeout. Where citizens enter endpoints there should be many, a few
+// hundred, which cost nothing while nothing is sent.
+//
 // # What an answer means
 //
 // 2xx, and nothing else, is delivered. 410 from an address is [appio.Gone]. 413 and 422 are [appio.Permanent], as they are about this

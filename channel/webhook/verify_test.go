@@ -217,6 +217,12 @@ func TestHandlerDoesNotReadOn(t *testing.T) {
 	handler.ServeHTTP(w, r)
 	require.Equal(t, 413, w.Code)
 	require.Equal(t, 256<<10+1, endless.read)
+
+	r.ContentLength, endless.read = 256<<10+1, 0
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	require.Equal(t, 413, w.Code)
+	require.Zero(t, endless.read, "it was said before")
 }
 
 type counting struct{ read int }

@@ -80,6 +80,7 @@ func New(o *Options) (*Channel, error) {
 	}
 	c.client = netguard.New(&netguard.Options{
 		Allow: o.Allow, Deny: o.Deny, Ports: o.Ports, Insecure: o.Insecure, TLS: o.TLS, Resolver: o.Resolver, Timeout: o.Timeout,
+		MaxBody: maxDrained,
 	})
 	if o.URL != "" {
 		var err error
@@ -154,6 +155,6 @@ func (c *Channel) Deliver(ctx context.Context, d appio.Delivery) error {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
+	_, _ = io.Copy(io.Discard, resp.Body)
 	return answer(resp, now, c.endpoint == nil)
 }

@@ -502,6 +502,39 @@ func TestSuccessIsTheStatus(t *testing.T) {
 	}
 }
 
+// TestConnections looks at what becomes of them: one whose answer was short serves the next delivery, and one with more to read is closed.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	var opened, closed atomic.Int64
+	answer := []byte("ok")
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		_ = http.NewResponseController(w).Flush() // so that the length is not told before
+		_, _ = w.Write(answer)
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			opened.Add(1)
+		case http.StateClosed:
+			closed.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c := open(t, &webhook.Options{
+		URL: server.URL, Keys: []webhook.Key{pair}, Insecure: true, Ports: []uint16{port(server.URL)}, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+	})
+	for range 20 {
+		require.NoError(t, c.Deliver(t.Context(), delivery()))
+	}
+	require.EqualValues(t, 1, opened.Load())
+	require.Zero(t, closed.Load())
+	answer = make([]byte, 1<<20)
+	require.NoError(t, c.Deliver(t.Context(), delivery()))
+	require.Eventually(t, func() bool { return closed.Load() == 1 }, 10*time.Second, time.Millisecond)
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	keys, secrets := []webhook.Key{pair}, []webhook.Key{webhook.NewSecret()}

@@ -55,7 +55,7 @@ func TestPublic(t *testing.T) {
 	}
 	for text, want := range map[string]bool{
 		"8.8.8.8": true, "::ffff:8.8.8.8": true, "2606:4700::1111": true, "192.0.1.1": true, "198.17.255.255": true,
-		"2000::1%eth0": false, "::ffff:127.0.0.1": false, "::127.0.0.1": false, "::8.8.8.8": false, "64:ff9b::808:808": false, "::ffff:0:808:808": false,
+		"2000::1%eth0": false, "::ffff:8.8.8.8%eth0": false, "::ffff:127.0.0.1": false, "::127.0.0.1": false, "::8.8.8.8": false, "64:ff9b::808:808": false, "::ffff:0:808:808": false,
 	} {
 		require.Equal(t, want, Public(netip.MustParseAddr(text)), text)
 	}

@@ -75,7 +75,6 @@ func New(o *Options) *Client {
 	if o.TLS != nil {
 		config = o.TLS.Clone()
 	}
-	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	dialer := &net.Dialer{Timeout: own.Timeout, Resolver: own.Resolver, Control: c.control}
 	c.transport = &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: own.Timeout, ForceAttemptHTTP2: true,
@@ -95,7 +94,7 @@ func (c *Client) control(network, address string, _ syscall.RawConn) error {
 		return ErrRefused
 	}
 	to, err := netip.ParseAddrPort(address)
-	if err != nil || !c.port(to.Port()) || !c.address(to.Addr()) {
+	if err != nil || !c.address(to.Addr()) {
 		return ErrRefused
 	}
 	return nil

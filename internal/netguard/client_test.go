@@ -302,6 +302,8 @@ func TestWhatMayBeReached(t *testing.T) {
 		"https://[::ffff:131.114.1.1]/":     {Deny: campus},
 		"https://10.1.2.3/":                 {Allow: internal, Deny: campus},
 		"https://10.2.1.1/":                 {Allow: internal},
+		"https://user@service.example.org/": {},
+		"https://@service.example.org/":     {},
 		"https://[fd00:2::1]/":              {Allow: internal},
 	} {
 		require.ErrorIs(t, check(o, target), ErrRefused, target)
