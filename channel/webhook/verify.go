@@ -97,7 +97,8 @@ func unix(text string) (time.Time, error) {
 	return time.Unix(n, 0), nil
 }
 
-// Read reads the body of a request, verifies it, and returns both it and its id.
+// Read reads the body of a request, verifies it, and returns both it and its id. How long the body may take is for the http.Server to
+// say: see its ReadTimeout.
 func (v *Verifier) Read(r *http.Request) (id string, body []byte, err error) {
 	most := cmp.Or(v.MaxBody, 256<<10)
 	if r.ContentLength > most {
