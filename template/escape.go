@@ -30,18 +30,12 @@ const (
 // joiner is nothing that is seen, and for Markdown like a letter: neither a blank nor punctuation.
 const joiner = '\u2060'
 
-// append writes a value into the text. anything says that the value may hold what Markdown reads; others are of digits, a month and
-// the like, of which only "1. März" at the start of a line means something else.
+// append writes a value into the text. Where anything can be in it, as in a text, it is escaped; amounts, days and notice numbers are
+// of letters, digits and marks that mean nothing in Markdown.
 func (p *piece) append(b *strings.Builder, value string, anything bool) {
 	switch {
 	case p.context == markdown && anything:
 		p.escape(b, value)
-	case p.context == markdown:
-		if n := len(value) - len(strings.TrimLeft(value, "0123456789")); strings.HasPrefix(value[n:], ". ") {
-			b.WriteString(value[:n] + "\\")
-			value = value[n:]
-		}
-		b.WriteString(value)
 	case p.context == destination:
 		for i := range len(value) {
 			if c := value[i]; c == '(' || c == ')' || c == '&' {
@@ -117,8 +111,6 @@ func (p *piece) most(n int, anything bool) int {
 	switch {
 	case p.context == markdown && anything:
 		return 2*n + 3
-	case p.context == markdown:
-		return n + 1
 	case p.context == destination:
 		return 2 * n
 	}

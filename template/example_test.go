@@ -19,7 +19,7 @@ placeholder pagamento url
 == it
 TARI {anno}: rata in scadenza
 
-La rata della TARI {anno} per {immobile} è di **{importo}**. Paga entro il **{scadenza}**: [come pagare]({pagamento}).
+La rata della TARI {anno} per {immobile} è di **{importo}**. Paga entro **{scadenza}**: [come pagare]({pagamento}).
 
 == en
 TARI {anno}: instalment due
@@ -54,9 +54,9 @@ func Example() {
 	// Output:
 	// tari-rata@1
 	// it: TARI 2026: rata in scadenza
-	// La rata della TARI 2026 per Via Roma 1 \*\*\[gratis\]\(\#\)\*\* è di **1.250,50 €**. Paga entro il **16 dicembre 2026**: [come pagare](https://comune.example/tari?anno=2026\&rata=1).
+	// La rata della TARI 2026 per Via Roma 1 \*\*\[gratis\]\(\#\)\*\* è di **1.250,50 €**. Paga entro **mercoledì 16 dicembre 2026**: [come pagare](https://comune.example/tari?anno=2026\&rata=1).
 	// en: TARI 2026: instalment due
-	// Your 2026 TARI waste tax instalment for Via Roma 1 \*\*\[gratis\]\(\#\)\*\* is **€1,250.50**. Please pay by **16 December 2026**: [how to pay](https://comune.example/tari?anno=2026\&rata=1).
+	// Your 2026 TARI waste tax instalment for Via Roma 1 \*\*\[gratis\]\(\#\)\*\* is **€1,250.50**. Please pay by **Wednesday 16 December 2026**: [how to pay](https://comune.example/tari?anno=2026\&rata=1).
 	// template: tari-rata@1: placeholder importo: 1.00 to 5000.00 euros
 }
 

@@ -14,7 +14,7 @@
 //	== it
 //	TARI {anno}: rata in scadenza
 //
-//	La rata della TARI {anno} è di **{importo}**. Paga entro il **{scadenza}**: [come pagare]({pagamento}).
+//	La rata della TARI {anno} è di **{importo}**. Paga entro **{scadenza}**: [come pagare]({pagamento}).
 //
 //	== en
 //	TARI {anno}: instalment due

@@ -71,19 +71,11 @@ TARI {anno} für {chi}
 	})
 	require.NoError(t, err)
 	require.Equal(t, Rendering{Ref{"tari-rata", 12}, []Text{
-		{"it", "TARI 2026 per A & B", "1.234,50\u00a0€ dal 1 marzo 2026 al 9 marzo 2026, ore 09:05, avviso 3020 3200 2700 0002 51, come scrivere: " +
+		{"it", "TARI 2026 per A & B", "1.234,50\u00a0€ dal domenica 1 marzo 2026 al lunedì 9 marzo 2026, ore 09:05, avviso 3020 3200 2700 0002 51, come scrivere: " +
 			"<a_b@c.example>.\n{Così} è [scritto](https://c.example/a_\\(b\\)?c\\&d)."},
-		{"de-AT", "TARI 2026 für A & B", "1.234,50\u00a0€ 1. März 2026 9. März 2026, 09:05 3020 3200 2700 0002 51 <a_b@c.example> " +
+		{"de-AT", "TARI 2026 für A & B", "1.234,50\u00a0€ Sonntag, 1. März 2026 Montag, 9. März 2026, 09:05 3020 3200 2700 0002 51 <a_b@c.example> " +
 			"[hier](https://c.example/a_\\(b\\)?c\\&d): das ist alles, was zu sagen ist."},
-	}}, withoutCounting(r))
-}
-
-// withoutCounting takes off what keeps "1. März" from being a list where it could be one, which is of no interest here.
-func withoutCounting(r Rendering) Rendering {
-	for i := range r.Texts {
-		r.Texts[i].Markdown = strings.NewReplacer("1\\. M", "1. M", "9\\. M", "9. M").Replace(r.Texts[i].Markdown)
-	}
-	return r
+	}}, r)
 }
 
 func TestParseErrors(t *testing.T) {

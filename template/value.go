@@ -24,8 +24,8 @@ const (
 	TypeText     Type = "text"     // string: one line, of 1 to 2,000 UTF-16 units; bounds needed
 	TypeInteger  Type = "integer"  // int or int64, from -10^15 to 10^15, as it is: "2026"; bounds needed
 	TypeEuro     Type = "euro"     // pagopa.Amount: "1.234,50 €"; bounds in euros with two decimals, needed
-	TypeDate     Type = "date"     // time.Time: "1 marzo 2026"; bounds are days, 2000-01-01..2099-12-31 if left out
-	TypeDatetime Type = "datetime" // time.Time: "1 marzo 2026, ore 13:05"; bounds as those of a date
+	TypeDate     Type = "date"     // time.Time: "domenica 1 marzo 2026"; bounds are days, 2000-01-01..2099-12-31 if left out
+	TypeDatetime Type = "datetime" // time.Time: "domenica 1 marzo 2026, ore 13:05"; bounds as those of a date
 	TypeURL      Type = "url"      // string: https, with a host and without a user, in ASCII; of 10 to 500 bytes if left out
 	TypeEmail    Type = "email"    // string: an e-mail address in ASCII; of 6 to 100 bytes if left out
 	TypeNotice   Type = "notice"   // pagopa.NoticeNumber: "3020 3200 2700 0002 51"; without bounds
@@ -210,9 +210,9 @@ func (p *Placeholder) write(v any, form *text.Form) string {
 		return string(v[:4] + " " + v[4:8] + " " + v[8:12] + " " + v[12:16] + " " + v[16:])
 	case time.Time:
 		if p.Type == TypeDate {
-			return form.Day(v)
+			return form.Weekday(v)
 		}
-		return form.Moment(v)
+		return form.Weekday(v) + form.At(v)
 	}
 	panic("template: a value that was not checked")
 }
@@ -232,10 +232,13 @@ func (p *Placeholder) lengths(form *text.Form) (least, most int) {
 		values = []any{pagopa.Amount(p.Min), pagopa.Amount(p.Max)}
 	case TypeNotice:
 		values = []any{pagopa.NoticeNumber("302032002700000251")}
-	default: // some days in each month are written shortest, and some longest; which months the bounds leave out is not looked at
-		for m := range 12 {
-			values = append(values, time.Date(2026, time.Month(m+1), 1, 12, 0, 0, 0, time.UTC), time.Date(2026, time.Month(m+1), 28, 12, 0, 0, 0, time.UTC))
+	default: // which days the bounds leave out is not looked at
+		least, most = form.Weekdays()
+		if p.Type == TypeDatetime {
+			at := text.Units(form.At(time.Time{}))
+			least, most = least+at, most+at
 		}
+		return least, most
 	}
 	for i, v := range values {
 		n := text.Units(p.write(v, form))

@@ -13,15 +13,25 @@ import (
 func TestWritten(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 2, 28, 23, 5, 0, 0, time.UTC) // the next day in Italy
-	for tag, want := range map[string][3]string{
-		"it":    {"1 marzo 2026", "1 marzo 2026, ore 00:05", "1.234,50\u00a0€"},
-		"en-GB": {"1 March 2026", "1 March 2026, 00:05", "€1,234.50"},
-		"DE":    {"1. März 2026", "1. März 2026, 00:05", "1.234,50\u00a0€"},
-		"fr":    {"1 mars 2026", "1 mars 2026, 00:05", "1\u202f234,50\u00a0€"},
-		"sl":    {"1. marec 2026", "1. marec 2026, 00:05", "1.234,50\u00a0€"},
+	for tag, want := range map[string][4]string{
+		"it":    {"domenica 1 marzo 2026", "1 marzo 2026", ", ore 00:05", "1.234,50\u00a0€"},
+		"en-GB": {"Sunday 1 March 2026", "1 March 2026", ", 00:05", "€1,234.50"},
+		"DE":    {"Sonntag, 1. März 2026", "1. März 2026", ", 00:05", "1.234,50\u00a0€"},
+		"fr":    {"dimanche 1 mars 2026", "1 mars 2026", ", 00:05", "1\u202f234,50\u00a0€"},
+		"sl":    {"nedelja, 1. marec 2026", "1. marec 2026", ", 00:05", "1.234,50\u00a0€"},
 	} {
 		f := text.FormOf(tag)
-		require.Equal(t, want, [3]string{f.Day(at), f.Moment(at), f.Euros(pagopa.Amount(1234_50))}, tag)
+		require.Equal(t, want, [4]string{f.Weekday(at), f.Day(at), f.At(at), f.Euros(pagopa.Amount(1234_50))}, tag)
+	}
+	for _, tag := range []string{"it", "en", "de", "fr", "sl"} {
+		f := text.FormOf(tag)
+		shortest, longest := 1000, 0
+		for day := range 3 * 365 {
+			n := text.Units(f.Weekday(at.AddDate(0, 0, day)))
+			shortest, longest = min(shortest, n), max(longest, n)
+		}
+		least, most := f.Weekdays()
+		require.Equal(t, [2]int{shortest, longest}, [2]int{least, most}, tag)
 	}
 	require.Nil(t, text.FormOf("pt"))
 	require.Nil(t, text.FormOf(""))
