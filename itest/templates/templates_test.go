@@ -15,7 +15,7 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
 	"github.com/yuin/goldmark/parser"
-	unsafe "github.com/yuin/goldmark/renderer/html"
+	rawhtml "github.com/yuin/goldmark/renderer/html"
 	"go.uber.org/goleak"
 	"golang.org/x/net/html"
 
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // programs are how Markdown is read: by CommonMark alone, and with what others add. Raw HTML is left in, to be seen.
 var programs = []goldmark.Markdown{
-	goldmark.New(goldmark.WithRendererOptions(unsafe.WithUnsafe())),
-	goldmark.New(goldmark.WithRendererOptions(unsafe.WithUnsafe()), goldmark.WithParserOptions(parser.WithAttribute()),
+	goldmark.New(goldmark.WithRendererOptions(rawhtml.WithUnsafe())),
+	goldmark.New(goldmark.WithRendererOptions(rawhtml.WithUnsafe()), goldmark.WithParserOptions(parser.WithAttribute()),
 		goldmark.WithExtensions(extension.GFM, extension.Footnote, extension.DefinitionList)),
 }
 
