@@ -241,6 +241,11 @@ func confide(t *testing.T, e *Engine, clock *worldClock, heard *everything) (sec
 		m := Message{
 			To: code, Subject: add(fmt.Sprintf("subject %d", i), fmt.Sprintf("Oggetto riservato numero %d", i), true),
 			Markdown: strings.Repeat(add(fmt.Sprintf("text %d", i), fmt.Sprintf("Il testo confidenziale con il numero %d resta tra noi. ", i), true), 3),
+			Language: "it", Translations: []Translation{{
+				Language: "en", Subject: add(fmt.Sprintf("translated subject %d", i), fmt.Sprintf("Reserved subject number %d", i), true),
+				Markdown: strings.Repeat(add(fmt.Sprintf("translation %d", i), fmt.Sprintf("The confidential text with number %d stays here. ", i), true), 3),
+			}},
+			Template: TemplateRef{ID: add(fmt.Sprintf("template %d", i), fmt.Sprintf("riservatissimo-%d", i), true), Version: 1},
 			Key:      add(fmt.Sprintf("idempotency key %d", i), fmt.Sprintf("pratica-segreta-%d", i), false),
 			Payment:  &Notice{Number: pagopa.NoticeNumber(add(fmt.Sprintf("notice %d", i), fmt.Sprintf("3012345678901234%02d", i), true)), Amount: 12_34},
 		}

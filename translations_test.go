@@ -3,6 +3,7 @@ package appio_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -84,7 +85,7 @@ func TestTranslations(t *testing.T) {
 			}))
 		}
 		prefer("fr", "de-AT")
-		id := w.send(s, messageTo(giuseppe, translated("it", "en", "de")))
+		id := w.send(s, messageTo(giuseppe, translated("it", "en", "de"), func(m *appio.Message) { m.Due = w.now().Add(time.Hour) }))
 		w.send(s, messageTo(matteo, translated("it", "en", "de")))
 		require.Equal(t, 4, w.flush())
 		for _, d := range w.email.deliveries() {
@@ -101,6 +102,9 @@ func TestTranslations(t *testing.T) {
 				require.Empty(t, d.TextLanguage+d.Subject+d.Markdown)
 			}
 		}
+		var calendar strings.Builder
+		require.NoError(t, c.Calendar(ctx, id, &calendar, nil))
+		require.Contains(t, calendar.String(), `SUMMARY:La mensa\, in de`)
 		for preferred, shown := range map[string]string{"de": "de", "en-GB": "en", "it": "it", "sl": "it"} {
 			prefer(preferred)
 			m, err := c.Message(ctx, id)

@@ -85,7 +85,10 @@ func (p *piece) escape(b *strings.Builder, value string) {
 		digits = digits && r >= '0' && r <= '9'
 		prev = r
 	}
-	if delimits(p.after) && !letter(last) || p.before == '[' && p.after == ']' && strings.EqualFold(value, "x") { // [x] is a box that is ticked
+	switch {
+	case delimits(p.after) && !letter(last),
+		p.before == '[' && p.after == ']' && strings.EqualFold(value, "x"), // [x] is a box that is ticked
+		(last == 'w' || last == 'W') && (p.after == '.' || p.after == 'w' || p.after == 'W'):
 		b.WriteRune(joiner)
 	}
 }
