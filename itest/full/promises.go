@@ -90,6 +90,11 @@ var promises = []promise{
 		seen:  "{rounds} rounds, {messages} messages; refused after {refused ms_max} ms at most; {took over} times the first was killed while the second waited",
 	},
 	{
+		name: "templates", says: "What a value says in a message from a template is text",
+		parts: []part{{pkg: "itest/templates", test: "TestValuesStayText", count: 20, until: map[string]float64{"values": 200_000}}},
+		seen:  "{templates} random templates, {values} renderings with hostile values: {violations} pages with other elements, other text or more links",
+	},
+	{
 		name: "hostile", says: "Hostile bytes never make a decoder panic, hang or eat memory",
 		parts: []part{
 			{pkg: ".", test: "TestHostileBytes", count: 50, until: map[string]float64{"inputs": 4_000_000}},
