@@ -77,6 +77,37 @@ func TestFallback(t *testing.T) {
 			p.sound()
 		}
 	})
+	t.Run("nor where it was read while it waited for a worker", func(t *testing.T) {
+		t.Parallel()
+		first, release := make(chan struct{}, 1), make(chan struct{})
+		p, s, c := newFallback(t, "2026-03-10 09:00", func(o *appio.Options) { o.Channels[0].Workers = 1 })
+		other := p.enrol(matteo, appio.Auto)
+		p.fails = nil
+		ids := []appio.MessageID{p.send(s, messageTo(giuseppe)), p.send(s, messageTo(matteo))}
+		p.flush()
+		p.got = nil
+		p.mu.Lock()
+		p.clock = p.clock.Add(24 * time.Hour)
+		p.fails = func(d appio.Delivery) error {
+			if d.Channel == appio.Email {
+				p.mu.Unlock()
+				first <- struct{}{}
+				<-release
+				p.mu.Lock()
+			}
+			return nil
+		}
+		p.mu.Unlock()
+		flushed := make(chan struct{})
+		go func() { defer close(flushed); p.flush() }()
+		<-first // one is being sent, and the other may wait behind it under the same engine's lease
+		require.NoError(t, c.MarkRead(t.Context(), ids[0]))
+		require.NoError(t, other.MarkRead(t.Context(), ids[1]))
+		close(release)
+		<-flushed
+		require.Len(t, p.of(appio.Email), 1)
+		p.sound()
+	})
 	t.Run("goes at once where what it stands in for may not be used", func(t *testing.T) {
 		t.Parallel()
 		p, s, c := newFallback(t, "2026-03-10 09:00")

@@ -198,8 +198,10 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 		return ErrNotFound
 	}
 	keys := append([]store.Key{messageKey(id), stateKey(id), remindKey(id)}, profileKeys...)
-	if c.e.fallbacks {
+	if c.e.fallbacks { // what has not begun to be sent looks again
 		keys = append(keys, waitingKey(id), leasedKey(id), outcomeKey(id))
+		c.e.gates.close(owner)
+		defer c.e.gates.open(owner, true)
 	}
 	return c.e.do(ctx, &op{
 		owner: owner, urgent: true, keys: keys,

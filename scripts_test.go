@@ -25,6 +25,7 @@ import (
 // A script is what a caller does, in steps that can be repeated until they succeed.
 type script struct {
 	name  string
+	opts  func(*appio.Options) // nil: the town's
 	steps []func(ctx context.Context, w *town) error
 	check func(t *testing.T, w *town)
 }
@@ -236,6 +237,106 @@ var scripts = []script{
 			require.Equal(t, appio.On(appio.Push), p.Channels)
 		},
 	},
+	{
+		name: "quiet hours, and none any more", // it is one in the morning
+		opts: func(o *appio.Options) { o.Channels[1].Interrupts = true },
+		steps: []func(context.Context, *town) error{
+			puts(), joins(giuseppe), quietens(hours("22:00", "09:00")), sends(numbered(giuseppe, 1), numbered(giuseppe, 2)), flushes,
+			func(_ context.Context, w *town) error {
+				if len(w.push.deliveries()) > 0 {
+					return errors.New("a push at night")
+				}
+				return nil
+			},
+			quietens(appio.QuietHours{}), sends(numbered(giuseppe, 3)), flushes,
+		},
+		check: func(t *testing.T, w *town) {
+			require.Equal(t, subjectsOf(numbered(giuseppe, 1), numbered(giuseppe, 2), numbered(giuseppe, 3)), subjectsBy(w.email))
+			require.Equal(t, 3, len(idsBy(w.push)))
+			require.True(t, time.Now().Before(time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC)), "they have not waited for the morning")
+		},
+	},
+	{
+		name: "a fallback of what is read, and of what is not",
+		opts: func(o *appio.Options) {
+			o.Channels[0].Fallback = appio.Fallback{Of: appio.Push, After: 24 * time.Hour}
+		},
+		steps: []func(context.Context, *town) error{
+			puts(), joins(giuseppe), sends(numbered(giuseppe, 1), numbered(giuseppe, 2)), flushes,
+			func(ctx context.Context, w *town) error {
+				for m, err := range w.person(giuseppe).Inbox(nil).All(ctx) {
+					if err != nil {
+						return err
+					}
+					if m.Subject == numbered(giuseppe, 1).Subject {
+						return w.person(giuseppe).MarkRead(ctx, m.ID)
+					}
+				}
+				return errNotYet
+			},
+			waits(25 * time.Hour), flushes,
+		},
+		check: func(t *testing.T, w *town) {
+			require.Equal(t, subjectsOf(numbered(giuseppe, 2)), subjectsBy(w.email))
+			require.Equal(t, 2, len(idsBy(w.push)))
+		},
+	},
+	{
+		name: "a fallback of what fails for good",
+		opts: func(o *appio.Options) {
+			o.Channels[1].Fallback = appio.Fallback{Of: appio.Email, After: 24 * time.Hour}
+		},
+		steps: []func(context.Context, *town) error{
+			puts(), joins(giuseppe), answers(appio.Gone(errProvider)), sends(numbered(giuseppe, 1)), flushes,
+			func(ctx context.Context, w *town) error {
+				for range 5 {
+					if _, err := w.Flush(ctx); err != nil || len(w.push.deliveries()) > 0 {
+						return err
+					}
+					time.Sleep(40 * time.Second)
+				}
+				return errNotYet
+			},
+		},
+		check: func(t *testing.T, w *town) {
+			require.Equal(t, 1, len(idsBy(w.push)))
+			require.True(t, time.Now().Before(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)), "it has not waited for a day")
+		},
+	},
+}
+
+func quietens(q appio.QuietHours) func(ctx context.Context, w *town) error {
+	return func(ctx context.Context, w *town) error {
+		return w.person(giuseppe).UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Quiet = q
+			return nil
+		})
+	}
+}
+
+func subjectsOf(ms ...appio.Message) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range ms {
+		all[m.Subject] = true
+	}
+	return all
+}
+
+// subjectsBy is what a channel was given, once or more often.
+func subjectsBy(b *postbox) map[string]bool {
+	all := map[string]bool{}
+	for _, d := range b.deliveries() {
+		all[d.Subject] = true
+	}
+	return all
+}
+
+func idsBy(b *postbox) map[appio.MessageID]bool {
+	all := map[appio.MessageID]bool{}
+	for _, d := range b.deliveries() {
+		all[d.Message] = true
+	}
+	return all
 }
 
 // TestFaults lets the n-th call of the store go wrong, for n = 1, 2, 3 ... until none does, in each of the scripts. Whatever the
@@ -271,7 +372,11 @@ func runFaulty(t *testing.T, s *script, f *fault, n int) bool {
 	if os.Getenv(envTear) != "" {
 		base.Store = &tearing{base.Store}
 	}
-	w := newTownOn(t, base)
+	opts := s.opts
+	if opts == nil {
+		opts = func(*appio.Options) {}
+	}
+	w := newTownOn(t, base, opts)
 	var mu sync.Mutex
 	calls, over := 0, false
 	next := func() bool { // whether this call goes wrong

@@ -143,7 +143,11 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 			break
 		}
 		en.Quiet, en.Next = true, toMicro(now)
-		w.putOff(en, max(r.quiet, toMicro(now)))
+		if next := max(r.quiet, toMicro(now)); planted != "quiet-short" {
+			w.putOff(en, next)
+		} else {
+			en.Next = next
+		}
 	case resultFailed:
 		if planted != "attempts-forgotten" {
 			en.Attempts++

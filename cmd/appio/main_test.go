@@ -340,6 +340,46 @@ func TestInspect(t *testing.T) {
 	golden(t, "inspect", p, r.out)
 }
 
+// TestExplainTimes is of a message in quiet hours, by a channel that keeps them, by one that stands in for it, and by law.
+func TestExplainTimes(t *testing.T) {
+	t.Parallel()
+	ctx, dir := context.Background(), t.TempDir()
+	p := &place{dir: dir, file: filepath.Join(dir, "io.db"), keys: filepath.Join(dir, "io.db.key")}
+	o := options(p.keys)
+	o.Now = func() time.Time { return time.Date(2026, 3, 10, 22, 30, 0, 0, time.UTC) }
+	taken := appio.ChannelFunc(func(context.Context, appio.Delivery) error { return nil })
+	o.Channels = []appio.Route{
+		{Name: appio.Push, Channel: taken, ByCode: true, Default: appio.Full, Interrupts: true},
+		{Name: appio.Email, Channel: taken, ByCode: true, Default: appio.Full, Fallback: appio.Fallback{Of: appio.Push, After: 24 * time.Hour}},
+	}
+	e, err := appio.Open(p.file, o)
+	require.NoError(t, err)
+	c := e.Citizen(appio.Identity{Code: anna, Level: appio.L2, Provider: "cie", Text: "2026-01"})
+	require.NoError(t, c.SetMode(ctx, appio.Auto))
+	require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+		p.Quiet = appio.QuietHours{From: 22 * time.Hour, To: 7*time.Hour + 30*time.Minute}
+		return nil
+	}))
+	ids := map[string]string{}
+	for name, law := range map[string]string{"waits": "", "law": "d.lgs. 1/2018, art. 17"} {
+		id := appio.ServiceID("tari-" + name)
+		require.NoError(t, e.PutService(ctx, appio.Service{ID: id, Name: "Servizio", Organization: "01199250158", State: appio.Live, QuietBasis: law}))
+		r, err := e.Sender(id).Send(ctx, appio.Message{To: anna, Subject: "Prima rata della tassa", Markdown: strings.Repeat("Gentile cittadina. ", 20)})
+		require.NoError(t, err)
+		ids[name] = string(r.ID)
+	}
+	_, err = e.Flush(ctx)
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	for name, id := range ids {
+		r := run(t, "", "explain", p.file, "-keys", p.keys, "-message", id)
+		require.Equal(t, 0, r.code, r.err)
+		golden(t, "explain-"+name, p, r.out)
+		r = run(t, "", "explain", p.file, "-keys", p.keys, "-json", "-message", id)
+		require.Contains(t, r.out, `"replayed": true`)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -59,7 +59,9 @@ type message struct {
 	life     int
 	wanted   int // deliveries
 	read     int // stamp from which on it is read
+	readAt   time.Time
 	archived bool
+	known    bool // somebody has tried to read or archive it
 }
 
 // An op is a change of what is allowed, made by a citizen, a service or the operator.
@@ -235,9 +237,9 @@ func (w *world) sawDecision(ctx context.Context, citizen int, id appio.MessageID
 	var service int
 	fmt.Sscanf(string(rec.Service), "service-%d", &service)
 	after := last(w.citizenTruths[citizen])
-	special := last(w.serviceTruths[service]).service.Category
+	sender := last(w.serviceTruths[service]).service
 	truly := func(t *citizenTruth) bool {
-		return appio.Decide(t.facts(rec.Service, special, rec.Facts.Secure)).Equal(rec.Decision)
+		return appio.Decide(t.facts(&w.plan, sender, rec.Facts.Secure, rec.At)).Equal(rec.Decision)
 	}
 	if !truly(before) && !truly(after) {
 		w.failf("citizen %d: a message was decided by what did not hold: %+v, %+v", citizen, rec, after)
@@ -285,16 +287,16 @@ func (w *world) sawDecision(ctx context.Context, citizen int, id appio.MessageID
 }
 
 // facts are what the rule would be asked with at this moment.
-func (t *citizenTruth) facts(id appio.ServiceID, category appio.Category, secure bool) appio.Facts {
-	f := appio.Facts{Category: category, Secure: secure}
-	pref := t.prefs[id]
-	if category == appio.Special && pref.Inbox {
+func (t *citizenTruth) facts(p *plan, s appio.Service, secure bool, now time.Time) appio.Facts {
+	f := appio.Facts{Category: s.Category, Secure: secure}
+	pref := t.prefs[s.ID]
+	if s.Category == appio.Special && pref.Inbox {
 		f.Activation = appio.Active
 	}
 	if t.profile.Version == 0 {
 		return f
 	}
-	f.Known, f.Mode, f.Inbox = true, t.profile.Mode, t.profile.Inbox
+	f.Known, f.Mode, f.Inbox, f.QuietBasis = true, t.profile.Mode, t.profile.Inbox, s.QuietBasis
 	own := pref.SettingsVersion > 0
 	if own {
 		f.HasPreference, f.InboxPreference = true, pref.Inbox
@@ -308,7 +310,10 @@ func (t *citizenTruth) facts(id appio.ServiceID, category appio.Category, secure
 			c.Secure = appio.None
 			c.Address = slices.ContainsFunc(t.profile.Addresses, func(a appio.Address) bool { return a.Channel == name })
 		}
-		c.Validated = c.Address
+		c.Validated, c.Fallback = c.Address, p.fallsBack(name)
+		if p.quiet && name != byAddress {
+			c.Quiet = t.profile.Quiet.Next(now).Sub(now)
+		}
 		if own {
 			c.Preference = pref.Channels[name]
 		}
@@ -318,11 +323,11 @@ func (t *citizenTruth) facts(id appio.ServiceID, category appio.Category, secure
 }
 
 // shows is how much of a delivery's message the rule lets its channel show, by the citizen's choice and the service's record.
-func shows(t *citizenTruth, s appio.Service, secure bool, d *appio.Delivery) appio.Content {
+func (w *world) shows(t *citizenTruth, s appio.Service, secure bool, d *appio.Delivery) appio.Content {
 	if s.State != appio.Live {
 		return appio.None
 	}
-	dec := appio.Decide(t.facts(s.ID, s.Category, secure || s.SecureChannels))
+	dec := appio.Decide(t.facts(&w.plan, s, secure || s.SecureChannels, time.Time{}))
 	if dec.Status != appio.Processed || d.Channel == byAddress && !slices.ContainsFunc(t.profile.Addresses, func(a appio.Address) bool {
 		return a.ID == d.Address.ID && a.Value == d.Address.Value
 	}) {
@@ -358,7 +363,7 @@ func (w *world) refusedSince(a *attempt, from int, by side, erased bool) bool {
 			t = w.willing(a.citizen)
 			s.Category = appio.Standard
 		}
-		if (!erased || cs[i].life == m.life) && shows(t, s, m.secure, &a.d) >= a.d.Content {
+		if (!erased || cs[i].life == m.life) && w.shows(t, s, m.secure, &a.d) >= a.d.Content {
 			return false
 		}
 		switch {
@@ -410,6 +415,7 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	w.tracef(l, "%s %d begins for citizen %d: %s by %s (%s)", d.ID, d.Attempt, a.citizen, d.Content, d.Channel, m.marker)
 	w.judgeStart(a)
 	w.judgeSight(a)
+	w.judgeChoices(a, m)
 	w.judgeCopy(a)
 	w.attempts = append(w.attempts, a)
 	w.byDelivery[d.ID] = append(w.byDelivery[d.ID], a)
@@ -457,6 +463,35 @@ func (w *world) judgeSight(a *attempt) {
 	if len(w.citizenTruths[a.citizen]) > 1 && from != a.begin && w.refusedSince(a, from, anybody, true) {
 		w.failf("%s begins by %v and has been refused for more than %v", a.d.ID, a.life, soon)
 	}
+}
+
+// judgeChoices holds a beginning delivery against quiet hours, by the clock of its process, and against what the citizen has read. What
+// has come about only just now the engine may not have seen.
+func (w *world) judgeChoices(a *attempt, m *message) {
+	const soon = 3 * time.Second
+	p := a.life.p
+	if a.life.troubled.After(time.Now().Add(-time.Minute)) || time.Since(p.turned) < soon {
+		return
+	}
+	if a.d.Channel == byAddress && w.plan.fallback > 0 && m.read != 0 && time.Since(m.readAt) > soon {
+		w.failf("%s begins by %v though its message was read %v ago", a.d.ID, a.life, time.Since(m.readAt))
+	}
+	if !w.plan.quiet || a.d.Channel == byAddress || last(w.serviceTruths[a.service]).service.QuietBasis != "" {
+		return
+	}
+	now := w.now().Add(p.ahead)
+	for i := len(w.citizenTruths[a.citizen]) - 1; i >= 0; i-- {
+		t := &w.citizenTruths[a.citizen][i]
+		for _, at := range []time.Time{now.Add(-soon), now} {
+			if !t.profile.Quiet.Next(at).After(at) {
+				return
+			}
+		}
+		if time.Since(t.at) > soon {
+			break
+		}
+	}
+	w.failf("%s begins by %v in quiet hours", a.d.ID, a.life)
 }
 
 // judgeReturn holds a revocation that returns against what is under way.

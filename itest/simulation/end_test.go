@@ -17,6 +17,7 @@ func (w *world) heal() {
 	w.healed = true
 	for _, p := range w.places {
 		p.frozen, p.away, p.full, p.ahead = time.Time{}, time.Time{}, time.Time{}, 0
+		p.turned = time.Now()
 	}
 	w.tracef(nil, "all is well from now on")
 	w.mu.Unlock()
@@ -203,8 +204,12 @@ func (w *world) judgeMessage(ctx context.Context, m *message) {
 		switch {
 		case o.Result == appio.OutcomeDelivered && !tried(func(a *attempt) bool { return a.end != 0 && a.err == nil && !a.cut }):
 			w.failf("%s: %s counts as delivered, and no channel said so", m.marker, o.ID)
+		case o.Result == appio.OutcomeExpired && !w.plan.leaps && o.At.Sub(rec.At) < time.Hour-w.plan.skew:
+			w.failf("%s: %s by %s has expired %v after it was sent", m.marker, o.ID, o.Channel, o.At.Sub(rec.At))
 		case o.Result == appio.OutcomeParked && o.Cause == "":
 			w.failf("%s: %s was parked without a cause", m.marker, o.ID)
+		case o.Result == appio.OutcomeVoid && o.Cause == "read" && o.Channel == byAddress && w.plan.fallback > 0 && m.known:
+			w.counts["read in time"]++
 		case o.Result == appio.OutcomeVoid && current && !w.everRefused(m, o.Channel):
 			w.failf("%s: %s by %s is void (%s), and was never refused", m.marker, o.ID, o.Channel, o.Cause)
 		case o.Result == appio.OutcomeGone && !tried(func(a *attempt) bool { return a.err != nil }):
@@ -244,7 +249,7 @@ func (w *world) everRefused(m *message, channel string) bool {
 			if len(cs[i].profile.Addresses) > 0 {
 				d.Address = cs[i].profile.Addresses[0]
 			}
-			if shows(&cs[i], ss[j].service, m.secure, d) == appio.None {
+			if w.shows(&cs[i], ss[j].service, m.secure, d) == appio.None {
 				return true
 			}
 		}

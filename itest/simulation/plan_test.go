@@ -21,6 +21,8 @@ type plan struct {
 	skew      time.Duration // by which the clocks of processes may differ
 	patience  time.Duration // of a provider that works: the most that it takes
 	leaps     bool          // the clock leaps by hours: with one process only, since two may differ by MaxSkew
+	quiet     bool          // push and letters interrupt, and citizens choose quiet hours
+	fallback  time.Duration // after which e-mail stands in for push; 0: it goes in any case
 	weather   weather
 	ahead     []time.Duration // each process's clock, of the true time, at first
 	steps     []step
@@ -103,5 +105,15 @@ func newPlan(seed uint64) plan {
 		p.steps = append(p.steps, s)
 	}
 	p.length = at + between(r, time.Second, 2*time.Minute)
+	if p.quiet = r.IntN(2) == 0; p.quiet {
+		for i := range p.steps {
+			if r.IntN(10) == 0 {
+				p.steps[i].kind = "quiet"
+			}
+		}
+	}
+	if r.IntN(2) == 0 {
+		p.fallback = between(r, time.Second, 10*time.Minute)
+	}
 	return p
 }

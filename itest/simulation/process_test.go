@@ -21,6 +21,7 @@ type process struct {
 	life   *life // nil: down
 	lives  int
 	ahead  time.Duration // its clock is, of the true time
+	turned time.Time     // when its clock was set last
 	frozen time.Time     // until when the world does not answer it
 	away   time.Time     // until when the store does not
 	full   time.Time     // until when the store has no room

@@ -61,6 +61,13 @@ func (w *world) take(s step) {
 			p.Channels, p.Inbox = channels, inbox
 			return nil
 		}), true)
+	case "quiet":
+		q := w.someQuiet(r)
+		o := w.begin(l, "quiet", s.citizen, -1, nil)
+		w.end(o, me(o.tag).UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Quiet = q
+			return nil
+		}), true)
 	case "address":
 		n := r.IntN(4)
 		o := w.begin(l, "address", s.citizen, -1, nil)
@@ -152,6 +159,7 @@ func (w *world) befall(r *rand.Rand, p *process, what string) {
 			l.troubled = p.frozen
 		}
 	case "clock":
+		p.turned = now
 		p.ahead = w.plan.drift(r)
 		if w.plan.leaps {
 			p.ahead = time.Duration(r.Int64N(int64(mostAhead*3/2))) - mostAhead/2
@@ -186,6 +194,24 @@ func (w *world) someChannels(r *rand.Rand) appio.Channels {
 	}
 	return c
 }
+
+// someQuiet is quiet hours of some minutes about now, of half of the night, or none.
+func (w *world) someQuiet(r *rand.Rand) appio.QuietHours {
+	if r.IntN(4) == 0 {
+		return appio.QuietHours{}
+	}
+	y, m, d := w.now().In(rome).Date()
+	from := w.now().Sub(time.Date(y, m, d, 0, 0, 0, 0, rome)).Truncate(time.Minute) + time.Duration(r.IntN(15)-7)*time.Minute
+	length := time.Duration(1+r.IntN(20)) * time.Minute
+	if r.IntN(8) == 0 {
+		length = between(r, time.Hour, 20*time.Hour).Truncate(time.Minute)
+	}
+	const day = 24 * time.Hour
+	return appio.QuietHours{From: (from + day) % day, To: (from + length + day) % day}
+}
+
+// rome is on one side of a change of the clocks in all worlds.
+var rome = time.FixedZone("CET", 3600)
 
 // A mail is a message with what tells it from all others.
 type mail struct {
@@ -251,6 +277,7 @@ func (w *world) mark(ctx context.Context, c *appio.Citizen, l *life, s step, r *
 		return
 	}
 	m := box[r.IntN(len(box))]
+	m.known = true
 	if s.kind == "archive" {
 		m.archived = true
 	}
@@ -265,7 +292,7 @@ func (w *world) mark(ctx context.Context, c *appio.Citizen, l *life, s step, r *
 	defer w.mu.Unlock()
 	w.tracef(l, "%s of %s: %v", s.kind, m.marker, err)
 	if err == nil && s.kind == "read" && m.read == 0 && !l.crashed {
-		m.read = w.stamp()
+		m.read, m.readAt = w.stamp(), time.Now()
 	}
 	if errors.Is(err, appio.ErrNotFound) && m.life == last(w.citizenTruths[s.citizen]).life && !l.crashed {
 		w.failf("%s is not found", m.marker)

@@ -106,7 +106,17 @@ func (w *world) options(l *life) *appio.Options {
 		{Name: byAddress, Default: appio.Full, Secure: appio.None, Unvalidated: true, Channel: channel{l, byAddress}, Workers: w.plan.workers},
 		{Name: batch, Default: appio.Full, Secure: appio.Full, ByCode: true, Channel: batchChannel{channel{l, batch}}, Workers: w.plan.workers, Rate: w.plan.rate},
 	}
+	o.Channels[0].Interrupts, o.Channels[2].Interrupts = w.plan.quiet, w.plan.quiet
+	o.Channels[1].Fallback = w.plan.fallsBack(byAddress)
 	return o
+}
+
+// fallsBack is what a route stands in for.
+func (p *plan) fallsBack(channel string) appio.Fallback {
+	if channel == byAddress && p.fallback > 0 {
+		return appio.Fallback{Of: byCode, After: p.fallback}
+	}
+	return appio.Fallback{}
 }
 
 const (
@@ -179,6 +189,9 @@ func (w *world) service(i int, state appio.ServiceState) appio.Service {
 	s := appio.Service{ID: serviceID(i), Name: "Servizio", Organization: "01199250158", State: state}
 	if i == w.plan.services-1 && i > 1 {
 		s.Category = appio.Special
+	}
+	if i == 1 {
+		s.QuietBasis = "d.lgs. 1/2018"
 	}
 	return s
 }

@@ -24,10 +24,13 @@ type Bug struct {
 }
 
 // Build makes this package's tests with an engine that bugs can be put into, by the build tag plant: see plant_on.go in the root.
-func Build(t *testing.T) (binary string) {
+func Build(t *testing.T) (binary string) { return BuildOf(t, ".") }
+
+// BuildOf is Build of another package.
+func BuildOf(t *testing.T, pkg string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "planted.test")
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "plant", "-o", binary, ".").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "plant", "-o", binary, pkg).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary
 }

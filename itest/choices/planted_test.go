@@ -1,0 +1,31 @@
+// Package choices shows that the tests of quiet hours and fallbacks, which are in the library, can fail.
+package choices
+
+import (
+	"testing"
+
+	"github.com/appio-go/appio/itest/internal/planted"
+)
+
+// TestPlantedBugs runs tests of the library against engines with a bug put into them on purpose.
+func TestPlantedBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the tests anew")
+	}
+	const quiet, fallback, crash = "TestQuietHoursHoldBackWhatInterrupts", "TestFallback", "TestChoicesSurviveACrashAtEachStep"
+	binary := planted.BuildOf(t, "github.com/appio-go/appio")
+	bug := func(name, test, says string) planted.Bug {
+		return planted.Bug{Name: name + ", by " + test, Env: "APPIO_PLANT=" + name, Test: test, Says: says, Rounds: 1}
+	}
+	planted.None(t, binary, quiet, fallback, crash)
+	planted.Run(t, binary,
+		bug("quiet-unseen", quiet, "FAIL: .*/also_if_it_was_chosen_after_the_message_came"),
+		bug("quiet-short", quiet, "FAIL: .*/also_what_is_tried_again"),
+		bug("quiet-stale", quiet, "FAIL: .*/as_the_citizen_chooses_while_it_waits"),
+		bug("quiet-stale", crash, "messaggio della notte"),
+		bug("fallback-late", fallback, "FAIL: .*/or_fails_for_good"),
+		bug("fallback-late", crash, "messaggio rifiutato"),
+		bug("fallback-read", fallback, "FAIL: .*/is_not_sent_once_it_was_read"),
+		bug("fallback-blind", fallback, "FAIL: .*/nor_where_it_was_read_while_it_waited"),
+	)
+}
