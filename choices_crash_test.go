@@ -68,7 +68,7 @@ func TestChoicesSurviveACrashAtEachStep(t *testing.T) {
 			t.Parallel()
 			for n := 1; ; n++ {
 				if !crashOnce(t, n, made) {
-					require.Greater(t, n, 20)
+					require.Greater(t, n, 10)
 					return
 				}
 			}
