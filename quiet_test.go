@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 func hours(from, to string) appio.QuietHours {
@@ -447,4 +448,54 @@ func ExampleQuietHours() {
 	// Output:
 	// 29 March 07:00 after 6h30m0s
 	// 0s
+}
+
+// What another engine holds as quiet hours begin by the citizen's choice may just be about to be sent: the choice returns when it is not.
+func TestQuietHoursAndAnotherEngine(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan appio.DeliveryID), make(chan struct{})
+	open := sync.OnceFunc(func() { close(release) })
+	deliver := appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
+		begun <- d.ID
+		<-release
+		return nil
+	})
+	s, keys, ctx := memstore.New(), appio.RandomKeys(), t.Context()
+	engine := func() *appio.Engine {
+		e, err := appio.New(s, &appio.Options{
+			Keys: keys, Lease: 2 * time.Second, DeliverTimeout: time.Second, Margin: 50 * time.Millisecond,
+			MaxSkew: 20 * time.Millisecond, RevokeWait: 30 * time.Millisecond,
+			Channels: []appio.Route{{Name: appio.Push, Default: appio.Full, ByCode: true, Channel: deliver, Interrupts: true}},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+		return e
+	}
+	first, second := engine(), engine()
+	defer open()
+	require.NoError(t, second.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: "01199250158", State: appio.Live}))
+	quiet := func(in time.Duration) error { // for two hours
+		now := time.Now().In(rome)
+		from := time.Duration(now.Hour())*time.Hour + time.Duration(now.Minute())*time.Minute + in
+		return revoker(second).UpdateProfile(ctx, func(p *appio.Profile) error {
+			p.Quiet = appio.QuietHours{From: (from + 24*time.Hour) % (24 * time.Hour), To: (from + 26*time.Hour) % (24 * time.Hour)}
+			return nil
+		})
+	}
+	require.NoError(t, revoker(second).SetMode(ctx, appio.Auto))
+	_, err := first.Sender("tari").Send(ctx, benchMessage("RSSMRA85M10H501S"))
+	require.NoError(t, err)
+	var running sync.WaitGroup
+	running.Go(func() { _, _ = first.Flush(ctx) })
+	defer running.Wait()
+	defer open()
+	id := <-begun
+	require.NoError(t, quiet(3*time.Hour), "later")
+	for range 2 {
+		var left *appio.InFlightError
+		require.ErrorAs(t, quiet(-time.Hour), &left)
+		require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
+	}
+	open()
+	require.Eventually(t, func() bool { return quiet(-time.Hour) == nil }, 5*time.Second, time.Millisecond)
 }
