@@ -61,7 +61,7 @@ func New(t testing.TB, opts *appio.Options) *Kit {
 	}
 	o.Channels = slices.Clone(o.Channels)
 	k.Email = route(&o, appio.Route{Name: appio.Email})
-	k.Push = route(&o, appio.Route{Name: appio.Push, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true})
+	k.Push = route(&o, appio.Route{Name: appio.Push, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Interrupts: true})
 	engine, err := appio.New(k.store, &o)
 	if err != nil {
 		t.Fatalf("appiotest: %v", err)

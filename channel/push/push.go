@@ -71,10 +71,10 @@ func New(o *Options) (*Channel, error) {
 }
 
 // Route is the channel as platforms offer it: on with the first choice, but showing no more than that there is a message; an
-// installation needs no proof, since only who holds it knows it; reminders go by it too.
+// installation needs no proof, since only who holds it knows it; reminders go by it too, and it keeps quiet hours.
 func (c *Channel) Route() appio.Route {
 	return appio.Route{
-		Name: appio.Push, Channel: c, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Reminders: true,
+		Name: appio.Push, Channel: c, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Reminders: true, Interrupts: true,
 	}
 }
 

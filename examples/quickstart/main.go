@@ -101,7 +101,7 @@ func quickstart(ctx context.Context, in folder, db string, out printer) (err err
 	var email, push counter
 	eng, err := appio.Open(db, &appio.Options{Channels: []appio.Route{
 		{Name: appio.Email, Channel: &email},
-		{Name: appio.Push, Channel: &push, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, ByCode: true},
+		{Name: appio.Push, Channel: &push, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Interrupts: true, ByCode: true},
 	}})
 	if err != nil {
 		return err
