@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -129,7 +128,7 @@ func (a *apns) send(ctx context.Context, to Installation, n *notification) error
 	req.Header.Set("apns-collapse-id", n.collapse)
 	req.Header.Set("apns-push-type", "alert")
 	req.Header.Set("apns-priority", "10") // it is shown at once
-	req.Header.Set("apns-expiration", strconv.FormatInt(max(n.expires.Unix(), 0), 10))
+	req.Header.Set("apns-expiration", n.until())
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("push: APNs: %w", netguard.Clean(ctx, err))

@@ -28,7 +28,7 @@
 // before, as does a second copy of the same delivery. Apps find the message's id beside the text:
 //
 //	APNs      {"aps": {"alert": {"title", "body"}, "sound"}, "delivery", "message", "reminder"}
-//	FCM       {"notification": {"title", "body"}, "data": {"delivery", "message", "reminder"}, "android": {"notification": {"tag"}}}
+//	FCM       {"notification": {"title", "body"}, "data": {"delivery", "message", "reminder"}, "android": {"notification": {"tag"}}, "apns"}
 //	Web Push  {"title", "body", "lang", "tag", "delivery", "message", "reminder"}, for the service worker to show
 //
 // reminder is "unread", "deadline" or "unpaid", and left out with Generic content. Of several notifications for a device that is

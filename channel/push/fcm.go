@@ -100,6 +100,7 @@ type fcmMessage struct {
 	Notification fcmNotification `json:"notification"`
 	Data         fcmData         `json:"data"`
 	Android      fcmAndroid      `json:"android"`
+	Apple        fcmApple        `json:"apns"`
 }
 
 type fcmNotification struct {
@@ -122,6 +123,14 @@ type fcmAndroid struct {
 	} `json:"notification"`
 }
 
+// Apps of Apple's devices may be registered with FCM as well.
+type fcmApple struct {
+	Headers struct {
+		Collapse string `json:"apns-collapse-id"`
+		Expires  string `json:"apns-expiration"`
+	} `json:"headers"`
+}
+
 func (f *fcm) send(ctx context.Context, to Installation, n *notification) error {
 	text, err := n.fit(maxPayload, func(title, body string) []byte {
 		m := fcmMessage{
@@ -129,6 +138,7 @@ func (f *fcm) send(ctx context.Context, to Installation, n *notification) error 
 			Android: fcmAndroid{Priority: "HIGH", TTL: strconv.FormatInt(n.ttl(), 10) + "s"}, // it is shown at once
 		}
 		m.Android.Notification.Tag = n.collapse
+		m.Apple.Headers.Collapse, m.Apple.Headers.Expires = n.collapse, n.until()
 		return marshal(fcmText{m})
 	})
 	if err != nil {

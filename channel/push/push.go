@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/netguard"
 )
 
 // Options are the providers that a channel sends through; at least one is needed.
@@ -99,7 +100,7 @@ func provider(own *http.Client, only2 bool) *http.Client {
 	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
 		t.MaxResponseHeaderBytes = maxAnswer
-		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second} // finds a connection that has died in silence
+		t.HTTP2 = netguard.Pings()
 		if only2 {
 			t.Protocols = new(http.Protocols)
 			t.Protocols.SetHTTP2(true)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -57,6 +58,9 @@ func (n *notification) ttl() int64 {
 	const most = 28 * 24 * time.Hour
 	return int64(min(max(n.expires.Sub(n.now), 0), most) / time.Second)
 }
+
+// until is when it expires, as Apple takes it: in seconds since 1970.
+func (n *notification) until() string { return strconv.FormatInt(max(n.expires.Unix(), 0), 10) }
 
 // line is a text without what a notification cannot show.
 func line(s string) string {

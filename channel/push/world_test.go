@@ -564,12 +564,16 @@ func (g *google) judge(r *http.Request, body []byte) (it got, code int, why stri
 				TTL          string
 				Notification struct{ Tag string }
 			}
+			APNs struct{ Headers map[string]string }
 		}
 	}
 	if err := json.Unmarshal(body, &text); err != nil {
 		return it, http.StatusBadRequest, "INVALID_ARGUMENT"
 	}
 	m := text.Message
+	if h := m.APNs.Headers; h["apns-collapse-id"] != m.Android.Notification.Tag || h["apns-expiration"] == "" {
+		return it, http.StatusBadRequest, "INVALID_ARGUMENT"
+	}
 	ttl, ok := strings.CutSuffix(m.Android.TTL, "s")
 	if n, err := strconv.ParseUint(ttl, 10, 31); err != nil || !ok || n > 2_419_200 || m.Android.Priority != "HIGH" || len(body) > 4096 {
 		return it, http.StatusBadRequest, "INVALID_ARGUMENT"
