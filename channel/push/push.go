@@ -75,7 +75,8 @@ func New(o *Options) (*Channel, error) {
 // installation needs no proof, since only who holds it knows it; reminders go by it too, and it keeps quiet hours.
 func (c *Channel) Route() appio.Route {
 	return appio.Route{
-		Name: appio.Push, Channel: c, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Reminders: true, Interrupts: true,
+		Name: appio.Push, Channel: c, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Reminders: true,
+		Interrupts: true,
 	}
 }
 
@@ -143,20 +144,8 @@ func answered(by string, status int, reason string) error {
 
 // later marks an error with the pause that the provider asks for, if it does; 0 is the pause if it does not.
 func later(err error, resp *http.Response, now time.Time, otherwise time.Duration) error {
-	if after := cmp.Or(retryAfter(resp.Header.Get("Retry-After"), now), otherwise); after > 0 {
+	if after := cmp.Or(netguard.RetryAfter(resp.Header.Get("Retry-After"), now), otherwise); after > 0 {
 		return appio.RetryAfter(after, err)
 	}
 	return err
-}
-
-// retryAfter reads a number of seconds or a date; 0 is neither, or the past. A provider may ask for a day, no more.
-func retryAfter(s string, now time.Time) time.Duration {
-	const most = 24 * time.Hour
-	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, most)
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return min(max(at.Sub(now), 0), most)
-	}
-	return 0
 }

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/appio-go/appio"
-	"github.com/appio-go/appio/internal/rome"
+	"github.com/appio-go/appio/internal/text"
 )
 
 // A notification is a delivery as a device shows it.
@@ -35,6 +35,9 @@ func (c *Channel) notification(d *appio.Delivery) *notification {
 	}
 	w := wordsFor(d.Language)
 	n.lang = w.lang
+	if d.TextLanguage != "" && d.Reminder == "" {
+		n.lang = d.TextLanguage
+	}
 	if n.title, n.body = w.text(d); c.text != nil {
 		n.lang = d.Language
 		n.title, n.body = c.text(*d)
@@ -130,23 +133,23 @@ type words struct {
 	lang            string
 	message, forgot string // where the subject may not be shown
 	unread, unpaid  string // before the subject
-	deadline, day   string // the same, and how a day is written
+	deadline        string // before a day and the subject
 }
 
 var (
 	inItalian = words{
 		lang: "it", message: "Hai un nuovo messaggio. Apri l’app per leggerlo.", forgot: "Promemoria: hai un messaggio. Apri l’app per leggerlo.",
-		unread: "Promemoria, da leggere: ", unpaid: "Promemoria, da pagare: ", deadline: "Promemoria, scadenza ", day: "02/01/2006",
+		unread: "Promemoria, da leggere: ", unpaid: "Promemoria, da pagare: ", deadline: "Promemoria, scadenza ",
 	}
 	inEnglish = words{
 		lang: "en", message: "You have a new message. Open the app to read it.", forgot: "Reminder: you have a message. Open the app to read it.",
-		unread: "Reminder, to read: ", unpaid: "Reminder, to pay: ", deadline: "Reminder, deadline ", day: "2 January 2006",
+		unread: "Reminder, to read: ", unpaid: "Reminder, to pay: ", deadline: "Reminder, deadline ",
 	}
 )
 
 // wordsFor is English for "en" and its variants, and Italian for every other language, as receipts are.
 func wordsFor(language string) *words {
-	if primary, _, _ := strings.Cut(language, "-"); strings.EqualFold(primary, "en") {
+	if strings.EqualFold(text.Primary(language), "en") {
 		return &inEnglish
 	}
 	return &inItalian
@@ -168,7 +171,7 @@ func (w *words) text(d *appio.Delivery) (title, body string) {
 	case d.Reminder == appio.RemindUnpaid:
 		return title, w.unpaid + d.Subject
 	case d.Reminder == appio.RemindDeadline && !d.Due.IsZero():
-		return title, w.deadline + d.Due.In(rome.Location()).Format(w.day) + ": " + d.Subject
+		return title, w.deadline + text.FormOf(w.lang).Day(d.Due) + ": " + d.Subject
 	}
 	return title, w.unread + d.Subject
 }

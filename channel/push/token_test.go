@@ -147,7 +147,7 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 		require.Error(t, err, host)
 		require.NotContains(t, err.Error(), host)
 		if host == "127.0.0.1" || host == "localhost" {
-			permanent(t, err)
+			marked(t, "parked", err)
 		}
 	}
 	require.Empty(t, asked)
@@ -181,7 +181,7 @@ func TestATokenThatAppleCallsExpiredIsRenewedButNotTooOften(t *testing.T) {
 		})
 		err := ch.Deliver(t.Context(), generic("apns:"+deviceToken))
 		require.EqualError(t, err, "push: APNs answered 403 ExpiredProviderToken")
-		require.Equal(t, "later", fate(t, err))
+		marked(t, "later", err)
 	}
 	refused()
 	refused()
@@ -262,7 +262,7 @@ func TestGooglesTokenThatIsRefusedIsFetchedAnew(t *testing.T) {
 	g.mu.Unlock()
 	err := ch.Deliver(t.Context(), generic("fcm:"+fcmToken))
 	require.EqualError(t, err, "push: FCM answered 401 UNAUTHENTICATED")
-	require.Equal(t, "later", fate(t, err))
+	marked(t, "later", err)
 	require.NoError(t, ch.Deliver(t.Context(), generic("fcm:"+fcmToken)))
 }
 
@@ -288,7 +288,7 @@ func TestNoTokenFromGoogle(t *testing.T) {
 		g.grants(status(c.status, c.body, "Location", "/elsewhere"))
 		err := ch.Deliver(t.Context(), generic("fcm:"+fcmToken))
 		require.EqualError(t, err, c.says)
-		require.Equal(t, "later", fate(t, err), "it is no word about the delivery or the installation")
+		marked(t, "later", err) // it is no word about the delivery or the installation
 	}
 	g.grants(nil)
 	require.NoError(t, ch.Deliver(t.Context(), generic("fcm:"+fcmToken)))

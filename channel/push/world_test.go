@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,7 @@ import (
 func serve(t testing.TB, h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that go away
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
@@ -521,6 +523,9 @@ func (g *google) token(w http.ResponseWriter, r *http.Request) {
 	if grant != nil {
 		grant(w, r)
 		return
+	}
+	if r.ParseForm() != nil {
+		return // the sender has gone
 	}
 	_, c, err := claims(r.FormValue("assertion"), func(alg string, digest, s []byte) bool {
 		return alg == "RS256" && rsa.VerifyPKCS1v15(&g.key.PublicKey, 5 /* SHA-256 */, digest, s) == nil
