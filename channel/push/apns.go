@@ -189,7 +189,9 @@ func apnsVerdict(resp *http.Response, reason string, since time.Time, n *notific
 }
 
 // apnsSetUp are reasons of 400 that are not about the notification: it may be put right while deliveries wait, or passes.
-var apnsSetUp = map[string]bool{"BadTopic": true, "MissingTopic": true, "TopicDisallowed": true, "BadEnvironmentKeyInToken": true, "IdleTimeout": true}
+var apnsSetUp = map[string]bool{
+	"BadTopic": true, "MissingTopic": true, "TopicDisallowed": true, "BadEnvironmentKeyInToken": true, "IdleTimeout": true,
+}
 
 // token says to Apple who sends.
 func (a *apns) token(now time.Time) (string, error) {

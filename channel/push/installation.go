@@ -22,8 +22,8 @@ const (
 	FCM         Platform = "fcm"          // Google's Firebase Cloud Messaging
 )
 
-// An Installation is one installed app, or one browser, that has agreed to show notifications. It is told nothing but by whoever
-// holds it, so it is a secret of the citizen's: String is for Address.Value, not for a log.
+// An Installation is one installed app, or one browser, that has agreed to show notifications. It points to one person's device:
+// String is for Address.Value, not for a log.
 type Installation struct {
 	Platform Platform
 	Token    string // of an app: for Apple the device token in lower-case hex; of FCM its registration token
