@@ -18,8 +18,8 @@ import (
 type access struct {
 	account account
 	client  *http.Client
-	now     func() time.Time
-	turn    chan struct{} // who holds it fetches
+	now     func() time.Time // see wall
+	turn    chan struct{}    // who holds it fetches
 
 	mu      sync.Mutex
 	value   string

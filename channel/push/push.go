@@ -43,10 +43,7 @@ func New(o *Options) (*Channel, error) {
 	if o == nil || o.Web == nil && o.APNs == nil && o.FCM == nil {
 		return nil, &appio.FieldError{Field: "Options", Rule: "Web, APNs or FCM"}
 	}
-	c := &Channel{by: map[Platform]sender{}, text: o.Text, now: o.Now}
-	if c.now == nil {
-		c.now = time.Now
-	}
+	c := &Channel{by: map[Platform]sender{}, text: o.Text, now: wall(o.Now)}
 	if o.Web != nil {
 		w, err := newWebPush(o.Web, c.now)
 		if err != nil {
@@ -69,6 +66,15 @@ func New(o *Options) (*Channel, error) {
 		c.by[FCM] = f
 	}
 	return c, nil
+}
+
+// wall is what a clock says, without the monotonic reading by which package time compares if it can. Providers judge a token by the time of
+// day that stands in it: that leaps when a clock is put right, and goes on while a machine sleeps, and the other does neither.
+func wall(now func() time.Time) func() time.Time {
+	if now == nil {
+		now = time.Now
+	}
+	return func() time.Time { return now().Round(0) }
 }
 
 // Route is the channel as platforms offer it: on with the first choice, but showing no more than that there is a message; an

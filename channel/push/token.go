@@ -95,8 +95,8 @@ const maxTokens = 100
 
 // tokens keeps what was signed for some time.
 type tokens struct {
-	keep time.Duration // how long one is used
-	now  func() time.Time
+	keep time.Duration    // how long one is used
+	now  func() time.Time // see wall
 
 	mu sync.Mutex
 	m  map[string]signed
