@@ -121,8 +121,11 @@ func (a *access) ask(ctx context.Context, now time.Time) (token string, life tim
 	}
 	defer resp.Body.Close()
 	body := read(resp)
-	if resp.StatusCode != http.StatusOK {
-		return "", 0, answered("Google's token service", resp.StatusCode, oauthError(body))
+	switch s := resp.StatusCode; {
+	case s == http.StatusTooManyRequests, s >= 500:
+		return "", 0, later(answered("Google's token service", s, oauthError(body)), resp, now, 0)
+	case s != http.StatusOK:
+		return "", 0, answered("Google's token service", s, oauthError(body))
 	}
 	return parseToken(body)
 }

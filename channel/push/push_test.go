@@ -423,6 +423,18 @@ func TestPauseThatIsAskedFor(t *testing.T) {
 	})
 }
 
+func TestPauseThatGooglesTokenServiceAsksFor(t *testing.T) {
+	t.Parallel()
+	g := newGoogle(t, atNoon)
+	ch := open(t, &push.Options{FCM: g.options(), Now: atNoon})
+	for code, want := range map[int]time.Duration{429: 2 * time.Minute, 503: 2 * time.Minute, 403: 0} {
+		g.grants(status(code, "", "Retry-After", "120"))
+		kind, after := mark(ch.Deliver(t.Context(), generic("fcm:"+fcmToken)))
+		require.Equal(t, "later", kind)
+		require.Equal(t, want, after, code)
+	}
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p platform) {
