@@ -309,3 +309,48 @@ func TestWhatMayBeReached(t *testing.T) {
 		require.ErrorIs(t, check(o, target), ErrRefused, target)
 	}
 }
+
+// TestConnectionsThatDieInSilence has a connection by HTTP/2 that leads nowhere any more, as when a router on the way has forgotten it:
+// nothing comes, not even an end. Requests after the first must not go on waiting on it.
+func TestConnectionsThatDieInSilence(t *testing.T) {
+	t.Parallel()
+	target, o := serve(t, func(http.ResponseWriter, *http.Request) {}, true)
+	o.Timeout = 10 * time.Second
+	c := New(o)
+	defer c.CloseIdle()
+	c.transport.HTTP2.SendPingTimeout /= 10
+	c.transport.HTTP2.PingTimeout /= 10
+	var dials atomic.Int64
+	var dead atomic.Bool
+	dial := c.transport.DialContext
+	c.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if dials.Add(1) == 1 {
+			return &mute{conn, &dead}, nil
+		}
+		return conn, nil
+	}
+	require.NoError(t, ask(t, target, c.Do))
+	require.NoError(t, ask(t, target, c.Do))
+	require.EqualValues(t, 1, dials.Load(), "it is used again")
+	dead.Store(true)
+	require.Error(t, ask(t, target, c.Do))
+	require.NoError(t, ask(t, target, c.Do), "by another connection")
+	require.EqualValues(t, 2, dials.Load())
+}
+
+// A mute connection swallows what is written, once it is dead, so that nothing is answered.
+type mute struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+func (m *mute) Write(p []byte) (int, error) {
+	if m.dead.Load() {
+		return len(p), nil
+	}
+	return m.Conn.Write(p)
+}
