@@ -46,8 +46,8 @@
 // # What an answer means
 //
 //	gone       Web Push 404, 410; APNs 400 BadDeviceToken, 410 Unregistered or ExpiredToken; FCM 404 UNREGISTERED
-//	permanent  Web Push 400, 413 and an endpoint that may not be asked; APNs other reasons of 400, but for those of the topic, and 413;
-//	           FCM 400, 403 SENDER_ID_MISMATCH
+//	permanent  Web Push 400, 413 and an endpoint that may not be asked, whatever its name leads to; APNs other reasons of 400, but for those
+//	           of the topic, and 413; FCM 400, 403 SENDER_ID_MISMATCH
 //	later      all else, among it credentials that are refused, 429 and 5xx, and an APNs or FCM that gives no reason; not before Retry-After
 //
 // APNs says since when an installation is unregistered. It is not gone if its address was proved (Address.ValidatedAt) after that.

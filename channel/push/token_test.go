@@ -146,8 +146,12 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 		cancel()
 		require.Error(t, err, host)
 		require.NotContains(t, err.Error(), host)
-		if host == "127.0.0.1" || host == "localhost" {
+		switch host {
+		case "127.0.0.1":
 			marked(t, "parked", err)
+		case "localhost": // what a name leads to may be another address at the next attempt
+			require.EqualError(t, err, "push: web push: not an address that may be reached")
+			marked(t, "later", err)
 		}
 	}
 	require.Empty(t, asked)

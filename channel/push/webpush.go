@@ -94,6 +94,9 @@ func (w *webPush) send(ctx context.Context, to Installation, n *notification) er
 	if err != nil {
 		return appio.Permanent(err)
 	}
+	if err := w.client.Check(endpoint); err != nil {
+		return appio.Permanent(fmt.Errorf("push: web push: %w", err))
+	}
 	token, err := w.token(endpoint)
 	if err != nil {
 		return err
@@ -109,10 +112,7 @@ func (w *webPush) send(ctx context.Context, to Installation, n *notification) er
 	req.Header.Set("Urgency", "high") // it is shown at once, and may expire in an hour
 	req.Header.Set("Topic", n.collapse)
 	resp, err := w.client.Do(req)
-	if errors.Is(err, netguard.ErrRefused) {
-		return appio.Permanent(fmt.Errorf("push: web push: %w", err))
-	}
-	if err != nil {
+	if err != nil { // also where the name leads to what may not be asked: a resolver that says so of a push service may be right again soon
 		return fmt.Errorf("push: web push: %w", err)
 	}
 	defer resp.Body.Close()
