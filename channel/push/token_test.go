@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -154,6 +155,8 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 			marked(t, "later", err)
 		}
 	}
+	o.Allow, o.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	permanent(t, open(t, &push.Options{Web: o}).Deliver(t.Context(), generic(installation(t, b, server.URL).String())))
 	require.Empty(t, asked)
 }
 

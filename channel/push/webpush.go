@@ -27,8 +27,11 @@ type WebPush struct {
 	Subject string            // whom push services may write to: "mailto:" and an address, or an https URL
 
 	Allow []netip.Prefix // addresses that may be asked although they are not public, such as a push service in the host's own network
-	Ports []uint16       // nil: 443
-	TLS   *tls.Config    // nil: the system's roots
+	// Deny has addresses that may not be, although they are public or in Allow: public ones that are answered inside the host's network
+	// alone, and the prefix of a NAT64 of its own.
+	Deny  []netip.Prefix
+	Ports []uint16    // nil: 443
+	TLS   *tls.Config // nil: the system's roots
 }
 
 type webPush struct {
@@ -52,7 +55,7 @@ func newWebPush(o *WebPush, now func() time.Time) (*webPush, error) {
 	}
 	return &webPush{
 		key: o.Key, subject: o.Subject, publicKey: public, tokens: tokens{keep: vapidLife / 2, now: now},
-		client: netguard.New(&netguard.Options{Allow: o.Allow, Ports: o.Ports, TLS: o.TLS}),
+		client: netguard.New(&netguard.Options{Allow: o.Allow, Deny: o.Deny, Ports: o.Ports, TLS: o.TLS}),
 	}, nil
 }
 
