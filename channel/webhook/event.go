@@ -34,7 +34,8 @@ type Data struct {
 
 	ServiceName      string    `json:"serviceName,omitempty"`
 	OrganizationName string    `json:"organizationName,omitempty"`
-	Language         string    `json:"language,omitempty"` // the citizen's first
+	Language         string    `json:"language,omitempty"`     // the citizen's first
+	TextLanguage     string    `json:"textLanguage,omitempty"` // of subject and markdown, where the sender said it
 	Subject          string    `json:"subject,omitempty"`
 	Markdown         string    `json:"markdown,omitempty"`
 	Due              time.Time `json:"due,omitzero"` // UTC
@@ -68,7 +69,7 @@ func event(d *appio.Delivery, fixed, thin bool) Event {
 		return e
 	}
 	e.Data.ServiceName, e.Data.OrganizationName, e.Data.Language = d.ServiceName, d.OrganizationName, d.Language
-	e.Data.Subject, e.Data.Markdown, e.Data.Withdraw = d.Subject, d.Markdown, d.Withdraw
+	e.Data.TextLanguage, e.Data.Subject, e.Data.Markdown, e.Data.Withdraw = d.TextLanguage, d.Subject, d.Markdown, d.Withdraw
 	if !d.Due.IsZero() {
 		e.Data.Due = d.Due.UTC()
 	}

@@ -229,7 +229,7 @@ func TestContract(t *testing.T) {
 // delivery is a full one.
 func delivery() appio.Delivery {
 	return appio.Delivery{
-		ID: "7QZ4Y2M6XK5T3WJV8PNB", Channel: "webhook", Attempt: 3, Content: appio.Full, Language: "it", Withdraw: "w1",
+		ID: "7QZ4Y2M6XK5T3WJV8PNB", Channel: "webhook", Attempt: 3, Content: appio.Full, Language: "fr", TextLanguage: "it", Withdraw: "w1",
 		Address: appio.Address{ID: "a1", Channel: "webhook", Value: "sportello-7"}, Message: "01KEAF3V4N5W7Q0Z8X2C6B1M9D", Service: "mensa",
 		ServiceName: "Mensa scolastica", OrganizationName: "Comune di Esempio", Subject: "Mensa: retta di ottobre", Markdown: "La retta è di 84,50 euro & <scade>.",
 		Due:     time.Date(2026, 11, 30, 23, 59, 59, 0, time.FixedZone("CET", 3600)),
@@ -258,12 +258,12 @@ func TestEvents(t *testing.T) {
 	}
 	require.JSONEq(t, `{"type": "appio.message.v1", "data": {
 		"message": "01KEAF3V4N5W7Q0Z8X2C6B1M9D", "service": "mensa", "address": "sportello-7", "content": "full", "serviceName": "Mensa scolastica",
-		"organizationName": "Comune di Esempio", "language": "it", "subject": "Mensa: retta di ottobre", "markdown": "La retta è di 84,50 euro & <scade>.",
+		"organizationName": "Comune di Esempio", "language": "fr", "textLanguage": "it", "subject": "Mensa: retta di ottobre", "markdown": "La retta è di 84,50 euro & <scade>.",
 		"due": "2026-11-30T22:59:59Z", "payment": {"notice": "302032002700000251", "amount": 8450, "payee": "01199250158"}, "withdraw": "w1"
 	}}`, send(full, nil))
 	generic := func(d *appio.Delivery) {
 		d.Content, d.Subject, d.Markdown, d.Payment, d.Reminder = appio.Generic, "", "", nil, appio.RemindDeadline
-		d.Address, d.To, d.Language, d.OrganizationName = appio.Address{}, "BNCMRA80A41H501F", "", ""
+		d.Address, d.To, d.Language, d.TextLanguage, d.OrganizationName = appio.Address{}, "BNCMRA80A41H501F", "", "", ""
 	}
 	require.JSONEq(t, `{"type": "appio.reminder.v1", "data": {
 		"message": "01KEAF3V4N5W7Q0Z8X2C6B1M9D", "service": "mensa", "reminder": "deadline", "to": "BNCMRA80A41H501F", "content": "generic",
