@@ -24,12 +24,13 @@
 // Whose the message is, and with Full content its subject; with Generic content that there is one. Whose is the organization, and the
 // service where the organization has no name: what a service is called, such as an outpatient clinic, can tell as much as a subject;
 // notifications lie on locked screens, and Apple and Google read what passes through them. Texts are Italian, or English for who
-// chose it; Options.Text has the host's own. A reminder says that it is one, and takes the place of what was shown of its message
-// before, as does a second copy of the same delivery. Apps find the message's id beside the text:
+// chose it or gets an English subject; Options.Text has the host's own. A reminder says that it is one, and takes the place of what was
+// shown of its message before, as does a second copy of the same delivery. Apps find the message's id beside the text:
 //
 //	APNs      {"aps": {"alert": {"title", "body"}, "sound"}, "delivery", "message", "reminder"}
 //	FCM       {"notification": {"title", "body"}, "data": {"delivery", "message", "reminder"}, "android": {"notification": {"tag"}}, "apns"}
-//	Web Push  {"title", "body", "lang", "tag", "delivery", "message", "reminder"}, for the service worker to show
+//	Web Push  {"title", "body", "lang", "tag", "delivery", "message", "reminder"}, for the service worker to show; lang is left
+//	          out where the sender does not say which language the subject is
 //
 // reminder is "unread", "deadline" or "unpaid", and left out with Generic content. Of several notifications for a device that is
 // away FCM may keep the last alone, and every provider drops them when the delivery expires: an app that is opened looks into the inbox.

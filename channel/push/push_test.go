@@ -152,6 +152,36 @@ func TestWhatIsShown(t *testing.T) {
 	}
 }
 
+// TestLanguageOfANotification: a browser reads the text aloud as the language that it is told.
+func TestLanguageOfANotification(t *testing.T) {
+	t.Parallel()
+	s := newPushService(t, atNoon)
+	ch := open(t, &push.Options{Web: s.options(newKey(t)), Now: atNoon})
+	for _, c := range []struct {
+		preferred, of string
+		content       appio.Content
+		reminder      appio.ReminderKind
+		lang, begins  string
+	}{
+		{"en", "it", appio.Full, "", "it", "Retta"},
+		{"it", "de", appio.Full, "", "de", "Retta"},
+		{"en", "", appio.Full, "", "", "Retta"}, // the sender does not say
+		{"fr", "en", appio.Full, appio.RemindUnread, "en", "Reminder, to read: Retta"},
+		{"it", "en", appio.Full, appio.RemindUnread, "it", "Promemoria, da leggere: Retta"},
+		{"en-GB", "it", appio.Full, appio.RemindUnread, "en", "Reminder, to read: Retta"},
+		{"fr", "de", appio.Full, appio.RemindUnread, "it", "Promemoria, da leggere: Retta"},
+		{"en", "", appio.Generic, "", "en", "You have"},
+		{"fr", "", appio.Generic, "", "it", "Hai"},
+	} {
+		d := delivery(s.value("/1"))
+		d.Language, d.TextLanguage, d.Content, d.Reminder = c.preferred, c.of, c.content, c.reminder
+		require.NoError(t, ch.Deliver(t.Context(), d))
+		got := s.taken()[len(s.taken())-1]
+		require.Equal(t, c.lang, got.Lang, c)
+		require.Truef(t, strings.HasPrefix(got.Body, c.begins), "%v: %s", c, got.Body)
+	}
+}
+
 func TestTextOfTheHost(t *testing.T) {
 	t.Parallel()
 	s := newPushService(t, atNoon)

@@ -21,7 +21,7 @@ type notification struct {
 	delivery    appio.DeliveryID
 	message     appio.MessageID
 	reminder    appio.ReminderKind // empty also where it must not be told
-	lang        string
+	lang        string             // of title and body; empty: not known
 	title, body string
 	collapse    string // 32 characters of base64url: a later notification with the same takes the place of an earlier one
 	expires     time.Time
@@ -33,10 +33,9 @@ func (c *Channel) notification(d *appio.Delivery) *notification {
 	n := &notification{
 		delivery: d.ID, message: d.Message, collapse: collapse(d), expires: d.ExpiresAt, now: c.now(), proved: d.Address.ValidatedAt,
 	}
-	w := wordsFor(d.Language)
-	n.lang = w.lang
-	if d.TextLanguage != "" && d.Reminder == "" {
-		n.lang = d.TextLanguage
+	w := wordsFor(d.Language, d.TextLanguage)
+	if n.lang = w.lang; d.Content == appio.Full && d.Reminder == "" {
+		n.lang = d.TextLanguage // nothing is shown but the sender's text
 	}
 	if n.title, n.body = w.text(d); c.text != nil {
 		n.lang = d.Language
@@ -147,12 +146,11 @@ var (
 	}
 )
 
-// wordsFor is English for "en" and its variants, and Italian for every other language, as receipts are.
-func wordsFor(language string) *words {
-	if strings.EqualFold(text.Primary(language), "en") {
-		return &inEnglish
-	}
-	return &inItalian
+var known = [...]*words{&inItalian, &inEnglish}
+
+// wordsFor are the words in the first of some languages that there are words in, and Italian ones for all others, as receipts are.
+func wordsFor(languages ...string) *words {
+	return known[max(text.Choose(languages, len(known), func(i int) string { return known[i].lang }), 0)]
 }
 
 // text is what is shown: whose the message is, and its subject if that may be shown. Whose is the organization, since the name of a

@@ -156,7 +156,7 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 		}
 	}
 	o.Allow, o.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-	permanent(t, open(t, &push.Options{Web: o}).Deliver(t.Context(), generic(installation(t, b, server.URL).String())))
+	marked(t, "parked", open(t, &push.Options{Web: o}).Deliver(t.Context(), generic(installation(t, b, server.URL).String())))
 	require.Empty(t, asked)
 }
 
