@@ -22,8 +22,8 @@
 // # What is sent
 //
 // A POST with an [Event] as JSON, and three headers: webhook-id, the delivery's id, the same on every attempt; webhook-timestamp, of the
-// attempt, in Unix seconds; webhook-signature, one signature for each key, with blanks between them. Nothing of the attempt is in the
-// body. A receiver tells by the id whether it has had a delivery.
+// attempt, in Unix seconds; webhook-signature, one signature for each key, with blanks between them. A receiver tells by the id alone
+// whether it has had a delivery: bodies can differ, since each has what may be shown when it is sent, and a Withdraw of its own.
 //
 // # Keys
 //

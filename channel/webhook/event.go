@@ -54,7 +54,7 @@ type Payment struct {
 	InvalidAfterDue bool                    `json:"invalidAfterDue,omitempty"`
 }
 
-// event is what a delivery says. The attempt is not in it, so that what is the same stays the same.
+// event is what a delivery says. Which attempt it is makes no difference to a receiver, and is not in it.
 func event(d *appio.Delivery, fixed, thin bool) Event {
 	e := Event{Type: TypeMessage, Data: Data{
 		Message: d.Message, Service: d.Service, Reminder: d.Reminder, To: d.To, Content: d.Content.String(),
