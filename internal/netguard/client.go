@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -75,9 +76,12 @@ func New(o *Options) *Client {
 	if o.TLS != nil {
 		config = o.TLS.Clone()
 	}
-	dialer := &net.Dialer{Timeout: own.Timeout, Resolver: own.Resolver, Control: c.control}
+	dialer := &net.Dialer{Timeout: own.Timeout, Resolver: own.Resolver, ControlContext: c.control}
 	c.transport = &http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: own.Timeout, ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(context.WithValue(ctx, triesKey{}, new(atomic.Int32)), network, address)
+		},
+		TLSClientConfig: config, TLSHandshakeTimeout: own.Timeout, ForceAttemptHTTP2: true,
 		MaxIdleConns: 100, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxHeader,
 		DisableCompression: true, HTTP2: Pings(),
 	}
@@ -94,13 +98,22 @@ func Pings() *http.HTTP2Config {
 	return &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}
 }
 
+// maxTries is how many addresses of one name are tried: who chose the name may have it resolve to hundreds of other people's machines.
+const maxTries = 16
+
+// triesKey is that of how many addresses were tried, in the context of a dial.
+type triesKey struct{}
+
 // control is asked when an address is about to be connected to.
-func (c *Client) control(network, address string, _ syscall.RawConn) error {
+func (c *Client) control(ctx context.Context, network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return ErrRefused
 	}
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !c.address(to.Addr()) {
+		return ErrRefused
+	}
+	if tries, ok := ctx.Value(triesKey{}).(*atomic.Int32); !ok || tries.Add(1) > maxTries {
 		return ErrRefused
 	}
 	return nil

@@ -354,3 +354,36 @@ func (m *mute) Write(p []byte) (int, error) {
 	}
 	return m.Conn.Write(p)
 }
+
+// TestOneNameLeadsToFewConnections: who enters an endpoint also says what its name resolves to, which may be other people's machines.
+// Here nobody listens at any but the last.
+func TestOneNameLeadsToFewConnections(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{1: "", maxTries: "", maxTries + 1: "the connection failed: connection refused", 200: "the connection failed: connection refused"} {
+		l, err := net.Listen("tcp", netip.AddrFrom4([4]byte{127, 0, 1, byte(n)}).String()+":0")
+		if err != nil {
+			t.Skip("this system has no second address of its own: ", err)
+		}
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		_ = server.Listener.Close()
+		server.Listener = l
+		server.Start()
+		t.Cleanup(server.Close)
+		var answer []netip.Addr
+		for i := range n {
+			answer = append(answer, netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}))
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		c := New(&Options{
+			Insecure: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Ports: []uint16{uint16(port)},
+			Resolver: resolver(func(string) []netip.Addr { return answer }),
+		})
+		err = ask(t, "http://service.example.org.:"+strconv.Itoa(port), c.Do)
+		c.CloseIdle()
+		if want == "" {
+			require.NoError(t, err, n)
+		} else {
+			require.EqualError(t, err, want, n)
+		}
+	}
+}
