@@ -165,15 +165,14 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				was, to, _ := e.permitted(old, svc, owner, en.Channel, en.Address, w.Secure, e.now())
 				is, at, _ := e.permitted(now, svc, owner, en.Channel, en.Address, w.Secure, e.now())
-				quieter := func(cs *consentState) bool { return cs.profile != nil && e.quietFor(cs.profile, svc, en.Channel) }
-				if quieter(now) && (recent || !quieter(old)) {
-					return true
-				}
 				if en.Reminder != "" && !after.profile.reminders().has(en.Reminder) &&
 					(recent || before.profile != nil && before.profile.reminders().has(en.Reminder)) {
 					return true
 				}
 				lately := recent || svc != nil && e.recent(fromMicro(svc.LoweredAt))
+				if e.quietFor(now, svc, en.Channel) && (lately || !e.quietFor(old, svc, en.Channel)) {
+					return true
+				}
 				if lately && (is < Full || at.ID != "" && e.recent(fromMicro(after.profile.address(at.ID).SetAt))) {
 					return true
 				}
@@ -273,7 +272,8 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 			}
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
-				return is < Full // what it may show less of now, it may have been claimed with more
+				// What it may show less of now, it may have been claimed with more, and before it had to keep quiet hours.
+				return is < Full || e.quietFor(cs, svc, en.Channel)
 			})
 		}
 		if len(recs) < q.Limit {

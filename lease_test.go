@@ -159,6 +159,33 @@ func TestLeases(t *testing.T) {
 		})
 	}
 
+	for name, change := range map[string]func(ctx context.Context, w *town, c *appio.Citizen) error{
+		"begins": func(ctx context.Context, _ *town, c *appio.Citizen) error { return night(ctx, c) },
+		"binds a service that had a law": func(ctx context.Context, w *town, c *appio.Citizen) error {
+			if err := night(ctx, c); err != nil {
+				return err
+			}
+			return w.PutService(ctx, newService())
+		},
+	} {
+		inBubble(t, "so does a night that "+name, func(t *testing.T) { // it is past midnight
+			w, ctx := newTown(t, func(o *appio.Options) { o.Channels[1].Interrupts = true }), t.Context()
+			law := func(s *appio.Service) { s.QuietBasis = "d.lgs. 1/2018" }
+			if name == "begins" {
+				law = func(*appio.Service) {}
+			}
+			s := w.put(law)
+			c := w.enrol(giuseppe, appio.Auto)
+			w.send(s, messageTo(giuseppe))
+			time.Sleep(time.Minute) // so that no lease can be older than the last change
+			end := crash(t, w.store)
+			var inFlight *appio.InFlightError
+			require.ErrorAs(t, change(ctx, w, c), &inFlight)
+			require.Len(t, inFlight.Deliveries, 1, "push, and not the e-mail")
+			end()
+		})
+	}
+
 	inBubble(t, "a revocation waits for no more than what it refuses, and until that has ended", func(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put()
@@ -180,6 +207,10 @@ func TestLeases(t *testing.T) {
 		require.GreaterOrEqual(t, time.Since(start), 2*time.Second)
 		require.Less(t, time.Since(start), 3*time.Second)
 	})
+}
+
+func night(ctx context.Context, c *appio.Citizen) error {
+	return c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Quiet.To = 7 * time.Hour; return nil })
 }
 
 func noAddresses(ctx context.Context, c *appio.Citizen) error {

@@ -127,9 +127,9 @@ func (p *profileRecord) quietUntil(r *Route, now time.Time) time.Time {
 }
 
 // quietFor reports whether a service must not deliver by a channel now, for the citizen's quiet hours.
-func (e *Engine) quietFor(p *profileRecord, s *serviceRecord, channel string) bool {
+func (e *Engine) quietFor(cs *consentState, s *serviceRecord, channel string) bool {
 	r, now := e.route(channel), e.now()
-	return r != nil && s != nil && s.QuietBasis == "" && p.quietUntil(r, now).After(now)
+	return cs.profile != nil && r != nil && s != nil && s.QuietBasis == "" && cs.profile.quietUntil(r, now).After(now)
 }
 
 // putOff moves when a delivery is tried, and the end of its time with it: it keeps what it has left. A reminder's time ends when what it
