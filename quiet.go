@@ -99,10 +99,11 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// zones are those that citizens have named, as this system knew them: at most as many as there are.
+// zones are those that citizens have named and this system knows: at most as many as there are.
 var zones sync.Map
 
-// zoneNamed is a zone that was known when it was chosen. Where it is not, as in a container without files, Italian time stands in.
+// zoneNamed is a zone that was known when it was chosen. Where it is not, as in a container without files, Italian time stands in, until
+// it can be read.
 func zoneNamed(name string) *time.Location {
 	if name == "" {
 		return rome.Location()
@@ -112,7 +113,7 @@ func zoneNamed(name string) *time.Location {
 	}
 	z, err := time.LoadLocation(name)
 	if err != nil {
-		z = rome.Location()
+		return rome.Location()
 	}
 	zones.Store(name, z)
 	return z
