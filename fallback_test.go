@@ -187,6 +187,44 @@ func TestFallback(t *testing.T) {
 		p.until("2026-03-12 00:00", 10*time.Minute)
 		require.Equal(t, []string{"push 2026-03-10 21:10"}, p.got)
 	})
+	t.Run("keeps its time where the store was restored meanwhile", func(t *testing.T) {
+		t.Parallel()
+		for _, delivered := range []bool{true, false} { // what it stands in for, when the backup was made
+			for _, first := range []string{appio.Push, appio.Email} { // of the routes
+				var opts appio.Options
+				p, s, _ := newFallback(t, "2026-03-10 09:00", func(o *appio.Options) {
+					if first == appio.Push {
+						o.Channels[0], o.Channels[1] = o.Channels[1], o.Channels[0]
+					}
+					opts = *o
+				})
+				id, other := p.send(s, messageTo(giuseppe)), p.send(s, messageTo(giuseppe))
+				if delivered {
+					p.flush()
+				}
+				p.got = nil
+				require.NoError(t, p.Close())
+				require.NoError(t, appio.MarkRestored(t.Context(), p.store))
+				var err error
+				p.Engine, err = appio.New(p.store, &opts)
+				require.NoError(t, err)
+				c := p.person(giuseppe)
+				p.until("2026-03-10 10:00", 10*time.Minute)
+				require.Empty(t, p.got)
+				require.NoError(t, p.Replay(t.Context()))
+				p.until("2026-03-10 11:00", 10*time.Minute)
+				require.NoError(t, c.MarkRead(t.Context(), other))
+				p.until("2026-03-14 00:00", 10*time.Minute)
+				want := []string{"email 2026-03-11 09:00", "sms 2026-03-12 09:00"}
+				if !delivered {
+					want = append([]string{"push 2026-03-10 10:10", "push 2026-03-10 10:10"}, want...)
+				}
+				require.Equal(t, want, p.got, "%t %s", delivered, first)
+				require.Equal(t, []appio.OutcomeResult{appio.OutcomeParked, appio.OutcomeDelivered}, p.outcomes(giuseppe, id, appio.Email))
+				p.sound()
+			}
+		}
+	})
 	t.Run("reminders know none", func(t *testing.T) {
 		t.Parallel()
 		p, s, c := newFallback(t, "2026-03-10 09:00", func(o *appio.Options) {

@@ -69,8 +69,9 @@ func parsePosition(s string) (store.Position, error) {
 }
 
 // Replay makes parked deliveries due again, with as much time as they had left when they were parked and an hour at least;
-// consent is read again too. Without ids it is all of them. An id that is not parked is ErrNotFound, after the others were
-// replayed. It reads through all that is parked.
+// consent is read again too. What stands in for another route and was parked before its time, as in a restored store, keeps it.
+// Without ids it is all of them. An id that is not parked is ErrNotFound, after the others were replayed. It reads through all that
+// is parked.
 func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	if err := e.ready(ctx); err != nil {
 		return err
@@ -139,7 +140,10 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		}
 		at := toMicro(micro(e.now()))
 		en := p.Entry
-		en.Next, en.Claims, en.Held, en.Attempts = at, 0, false, 0
+		en.Claims, en.Held, en.Attempts = 0, false, 0
+		if en.Fallback == "" || en.Next < at {
+			en.Next = at
+		}
 		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime}
 		from, err := tx.openWork(p.Message, w)
 		if err != nil {

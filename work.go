@@ -185,12 +185,13 @@ func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Ti
 	return nil
 }
 
-// end takes an entry out, with what became of it. What stands in for its channel goes at once where that has failed for good.
+// end takes an entry out, with what became of it. What stands in for its channel goes at once where that has failed for good, and where a
+// restored store does not tell, at its time.
 func (w *workRecord) end(i int, o outcomeItem) {
 	message := w.Entries[i].Reminder == ""
 	w.Done = append(w.Done, o)
 	w.Entries = slices.Delete(w.Entries, i, i+1)
-	if message && o.Result != OutcomeDelivered && planted != "fallback-late" {
+	if message && o.Result != OutcomeDelivered && o.Cause != unknownOutcome && planted != "fallback-late" {
 		w.fallBack(o)
 	}
 }
