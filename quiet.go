@@ -142,10 +142,11 @@ func (w *workRecord) putOff(en *workEntry, next int64) {
 	en.Next = next
 }
 
-// retime sets when a delivery that waits for the end of quiet hours is tried, as the citizen has chosen now.
+// retime sets when a delivery that waits for the end of quiet hours is tried, as the citizen has chosen now. One whose turn has come looks for
+// itself: the time that it has left runs.
 func (e *Engine) retime(w *workRecord, en *workEntry, p *profileRecord, now time.Time) (changed bool) {
 	r := e.route(en.Channel)
-	if !en.Quiet || en.Held || p == nil || r == nil {
+	if !en.Quiet || en.Held || en.Next <= toMicro(now) || p == nil || r == nil {
 		return false
 	}
 	next := p.quietUntil(r, now)

@@ -343,6 +343,25 @@ func TestQuietHoursHoldBackWhatInterrupts(t *testing.T) {
 			p.sound()
 		}
 	})
+	t.Run("but what nobody came to send in its time is not sent after it, whatever is chosen", func(t *testing.T) {
+		t.Parallel()
+		for _, q := range []appio.QuietHours{{}, hours("12:00", "15:00"), hours("09:00", "11:00")} {
+			p, s, c := newPatient(t, "2026-03-10 23:00")
+			p.quiet(c, night)
+			var ids []appio.MessageID
+			for range 100 { // more than are claimed at a time
+				ids = append(ids, p.send(s, messageTo(giuseppe))) // with an hour to live, until eight
+			}
+			p.flush()
+			p.clock = at("2026-03-11 10:00")
+			p.quiet(c, q)
+			p.until("2026-03-11 18:00", 10*time.Minute)
+			require.Empty(t, p.of(appio.Push), "%v", q)
+			for _, id := range ids {
+				require.Equal(t, []appio.OutcomeResult{appio.OutcomeExpired}, p.outcomes(giuseppe, id, appio.Push))
+			}
+		}
+	})
 	t.Run("also if it was chosen after the message came", func(t *testing.T) {
 		t.Parallel()
 		p, s, c := newPatient(t, "2026-03-10 23:00")
