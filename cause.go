@@ -36,7 +36,7 @@ func (e *Engine) resultOf(err error, a *attempt) (r result) {
 	r.cause = cause(err.Error(), a)
 	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
 	if m != nil {
-		r.after = max(r.after, m.After)
+		r.after, r.asked = max(r.after, m.After), m.Verdict == verdict.Later
 	}
 	return r
 }

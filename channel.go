@@ -28,7 +28,8 @@ type Route struct {
 
 	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout, with the same bound
 	Workers int           // calls of the channel at a time; 0: 16
-	Rate    float64       // deliveries a second; 0: no limit
+	Rate    float64       // deliveries a second by one engine, as many as in a second at once; 0: no limit
+	Breaker Breaker       // when the channel is left alone for a while
 }
 
 // A Fallback says that a route is used only for messages that another one did not get read. Each needs the citizen's consent for itself:
@@ -155,8 +156,10 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field+".Timeout", "at most nine tenths of Options.Lease, less Margin")
 		case r.Workers < 0 || r.Workers > 10_000:
 			return invalid(field+".Workers", "1 to 10000")
-		case !(r.Rate >= 0 && r.Rate <= 1e9):
+		case !validRate(r.Rate):
 			return invalid(field+".Rate", "0 to 1e9")
+		case !r.Breaker.complete():
+			return invalid(field+".Breaker", "a Share of 0 to 1, and the others 0 or more, Longest no less than Open")
 		}
 		names[r.Name] = true
 	}

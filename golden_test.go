@@ -193,6 +193,7 @@ var recordKinds = map[string]func() any{
 	"debtor":        func() any { return &debtorRecord{} },
 	"news":          func() any { return &newsRecord{} },
 	"spread":        func() any { return &spreadRecord{} },
+	"paused":        func() any { return &pauseRecord{} },
 	"reminder":      func() any { return &reminderRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
@@ -249,6 +250,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), At: at})
 	add("service.payees", svc, nil, store.Record{Key: keyService},
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), MaxPayment: 1, OtherPayees: true, At: at})
+	add("service.rates", svc, nil, store.Record{Key: keyService},
+		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), SendRate: 0.5, DeliveryRate: 10, At: at})
 	add("api-key", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyAPIKey}, &apiKeyRecord{Service: goldenService})
 
 	add("data-key", person, nil, store.Record{Key: keyDataKey}, &dataKey)
@@ -333,9 +336,16 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("work.reminder", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}}})
+	add("work.paused", person, nil, store.Record{Key: waitingKey(goldenID), Lane: pausedLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}}})
+	add("paused", meta, nil, store.Record{Key: keyPaused}, &pauseRecord{Version: at, Channels: map[string]int64{Push: at},
+		Services: map[ServiceID]int64{goldenService: at + 1}})
 	add("parked.reminder", person, nil, store.Record{Key: prefixParked + "eeeeeeeeeeeeeeeeeeeeeeeeee", Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1, Entry: workEntry{
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Attempts: 10, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}})
+	add("parked.paused", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}})
 	add("reminder", person, nil, store.Record{Key: remindBillKey(bill), Lane: reminderLane(person.owner), Due: goldenTime}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
 	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{

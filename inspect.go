@@ -331,8 +331,10 @@ func (in *inspection) lanes(ctx context.Context) error {
 
 func laneKind(lane store.Lane) string {
 	switch {
-	case lane >= laneDelivery && lane < laneDelivery+deliveryLanes:
+	case lane >= laneDelivery && lane < laneDelivery+openLanes:
 		return "deliveries"
+	case lane >= lanePaused && lane < lanePaused+deliveryLanes:
+		return "paused"
 	case lane >= laneCleanUp && lane < laneCleanUp+cleanUpLanes:
 		return "clean-up"
 	case lane >= laneEffect && lane < laneEffect+effectLanes:
@@ -371,7 +373,7 @@ var (
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
-		"store\x00" + string(keyRestored): "mark of a restore", "notice\x00" + string(keyNews): "news of a notice",
+		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
 		"notice\x00" + string(keySpread): "spreading of news",
 	}
 )

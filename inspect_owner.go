@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/appio-go/appio/fiscalcode"
@@ -302,7 +303,7 @@ func (r *ownerReader) work(kind string, id MessageID, rec *store.Record, w *work
 	f := r.facts(id)
 	f.waiting, f.underWay = f.waiting || kind == "waiting work", f.underWay || kind == "leased work"
 	switch {
-	case rec.Lane != deliveryLane(w.Service) || rec.Due.IsZero():
+	case !slices.Contains([]store.Lane{deliveryLane(w.Service), backlogLane(w.Service), pausedLane(w.Service)}, rec.Lane) || rec.Due.IsZero():
 		r.problem(kind, id, "it is not in its service's queue")
 	case len(w.Entries) == 0:
 		r.problem(kind, id, "nothing is left of it to do")

@@ -56,7 +56,12 @@ type Engine struct {
 	gates     gates
 	services  openServices
 	flows     flows
+	pauses    pauses
+	lines     []line // by Options.Channels
 	contacts  buckets
+	sends     buckets
+	fronts    buckets // of what stands in front of other work
+	pacing    pacing
 	counts    counts
 	ulids     ulids
 	asking    chan struct{} // a place for each call of the gateway
@@ -132,6 +137,11 @@ type Options struct {
 
 	// ContactRate is how often a second one service may ask CanContact; ten times as many at once. 0: 20.
 	ContactRate float64
+
+	// SendRate is how many messages a second a service may send that has no SendRate of its own, and DeliveryRate how many of its
+	// deliveries a second go out, likewise; 0: no limit. As many as in a second at once. Each engine counts for itself. What is above
+	// SendRate is refused with a [LimitedError]; what is above DeliveryRate waits.
+	SendRate, DeliveryRate float64
 }
 
 func (o *Options) complete() error {
@@ -172,6 +182,10 @@ func (o *Options) complete() error {
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
 		return invalid("Options.ContactRate", "0 to 1e9")
+	case !validRate(o.SendRate):
+		return invalid("Options.SendRate", "0 to 1e9")
+	case !validRate(o.DeliveryRate):
+		return invalid("Options.DeliveryRate", "0 to 1e9")
 	}
 	var err error
 	if o.Reminders, err = o.Reminders.complete(); err != nil {
@@ -243,8 +257,14 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, store: s, exclusive: exclusive, fallbacks: slices.ContainsFunc(o.Channels, func(r Route) bool { return r.Fallback.Of != "" }), now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
-		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
-		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate}, asking: make(chan struct{}, gatewayCalls),
+		codec:  &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
+		asking: make(chan struct{}, gatewayCalls),
+	}
+	e.gates.pauses = &e.pauses
+	e.lines = make([]line, len(o.Channels))
+	for i := range e.lines {
+		r := &e.opts.Channels[i]
+		e.lines[i].e, e.lines[i].route, e.lines[i].bucket = e, r, newPace(r.Rate, time.Now())
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	e.runsDone = sync.NewCond(&e.mu)
@@ -278,6 +298,9 @@ func (e *Engine) ready(ctx context.Context) error {
 	}
 	if engineState(e.state.Load()) == engineNew {
 		if err := e.makeOut(ctx); err != nil {
+			return err
+		}
+		if err := e.readPauses(ctx); err != nil {
 			return err
 		}
 		e.state.Store(int32(engineReady))
@@ -383,6 +406,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.runsDone.Broadcast()
 	}()
 	var reminding sync.WaitGroup
+	reminding.Go(func() { e.watchPauses(ctx) })
 	if e.opts.Reminders != nil {
 		reminding.Go(func() { d.reminding(ctx) })
 	}
@@ -534,6 +558,16 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 	end := e.observe(&ctx, Operation{Name: "flush"})
 	defer func() { end(Outcome{Err: err}) }()
 	d := newDispatcher(e)
+	if !e.exclusive {
+		if err := e.readPauses(ctx); err != nil {
+			return 0, err
+		}
+		watch, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() { e.watchPauses(watch) })
+		defer watching.Wait()
+		defer stop()
+	}
 	defer context.AfterFunc(ctx, d.cancel)()
 	defer func() {
 		d.drain(e.opts.Drain)

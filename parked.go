@@ -105,11 +105,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 		last := recs[len(recs)-1]
 		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 	}
-	if d := e.running.Load(); d != nil {
-		d.mu.Lock()
-		d.look()
-		d.mu.Unlock()
-	}
+	e.lookSoon()
 	if len(missing) > 0 {
 		return ErrNotFound
 	}

@@ -54,12 +54,16 @@ const (
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
+	keyPaused       store.Key = "paused"
 )
 
-// The kinds of lanes. A delivery lane is a kind and a hash of the service, so that a service whose work does not move holds
-// up only its own lane.
+// The kinds of lanes. A delivery lane is a kind and a hash of the service. Services whose hash is the same have a lane in common, in
+// which the work of one must not stand before another's: so what a service sends in great number, and what of it
+// there was no room for when its turn came, stands in another, behind; and what is paused in a third.
 const (
 	laneDelivery    store.Lane = 0x0100 // to 0x013f
+	laneBacklog     store.Lane = 0x0140 // to 0x017f
+	lanePaused      store.Lane = 0x0180 // to 0x01bf
 	laneCleanUp     store.Lane = 0x0300 // to 0x030f
 	laneParked      store.Lane = 0x0400
 	laneQuarantined store.Lane = 0x0500
@@ -67,7 +71,9 @@ const (
 	laneEffect   store.Lane = 0x0200 // to 0x020f
 	laneReminder store.Lane = 0x0600 // to 0x060f
 
-	deliveryLanes = 64
+	deliveryLanes = 64                // of each of the three kinds
+	openLanes     = 2 * deliveryLanes // those that are looked at for due work
+	workLanes     = 3 * deliveryLanes
 	effectLanes   = 16
 	reminderLanes = 16
 	cleanUpLanes  = 16
@@ -76,6 +82,9 @@ const (
 func deliveryLane(id ServiceID) store.Lane {
 	return laneDelivery + store.Lane(hash32(string(id))%deliveryLanes)
 }
+
+func backlogLane(id ServiceID) store.Lane { return deliveryLane(id) - laneDelivery + laneBacklog }
+func pausedLane(id ServiceID) store.Lane  { return deliveryLane(id) - laneDelivery + lanePaused }
 
 func cleanUpLane(owner store.Owner) store.Lane {
 	return laneCleanUp + store.Lane(hash32(string(owner))%cleanUpLanes)
@@ -200,6 +209,13 @@ type restoredRecord struct {
 	At int64 `msgpack:"t"`
 }
 
+// A pauseRecord is what is paused, and since when.
+type pauseRecord struct {
+	Version  int64               `msgpack:"v"` // grows with each change
+	Channels map[string]int64    `msgpack:"c,omitempty"`
+	Services map[ServiceID]int64 `msgpack:"s,omitempty"`
+}
+
 type dataKeyRecord struct {
 	ID  uint32 `msgpack:"i"`
 	Key []byte `msgpack:"k"`
@@ -230,12 +246,15 @@ type serviceRecord struct {
 	At           int64        `msgpack:"t"`
 	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
 	QuietBasis   string       `msgpack:"qb,omitempty"`
+	SendRate     float64      `msgpack:"rs,omitempty"`
+	DeliveryRate float64      `msgpack:"rd,omitempty"`
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
+		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate,
 		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
 	}
 	for _, p := range s.Trial {
@@ -254,6 +273,7 @@ func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
 		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
+		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate,
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -651,6 +671,7 @@ type workEntry struct {
 	Expires  int64        `msgpack:"x,omitempty"` // 0: as the record
 	Quiet    bool         `msgpack:"q,omitempty"` // Next is when quiet hours end
 	Fallback string       `msgpack:"f,omitempty"` // the channel that it stands in for while the message is not read; empty: none
+	Paused   int64        `msgpack:"p,omitempty"` // since when it waits for a resume; 0: it does not
 }
 
 // conditional reports whether what the citizen does with the message decides whether it is delivered.

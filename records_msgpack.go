@@ -282,6 +282,7 @@ func (r *workEntry) pack(b []byte) []byte {
 	f.optionalNumber("x", r.Expires)
 	f.optionalFlag("q", r.Quiet)
 	f.optionalText("f", r.Fallback)
+	f.optionalNumber("p", r.Paused)
 	return f.end()
 }
 

@@ -143,7 +143,7 @@ func MarkRestored(ctx context.Context, s store.Store) error {
 // afterRestore parks what was open, and then takes the mark off with a new instance. It begins anew if it was not finished.
 func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r rootRecord) error {
 	parked := 0
-	for lane := range store.Lane(deliveryLanes) {
+	for lane := range store.Lane(workLanes) {
 		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
 		for {
 			recs, err := e.store.Due(ctx, q)

@@ -158,14 +158,21 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		}
 		ops, at = append(ops, a.op()), append(at, i)
 	}
-	for j, err := range s.e.writer.do(ctx, ops...) {
-		if i := at[j]; err != nil { // the operation may still be under way
-			results[i] = Result{Err: err}
-		} else {
-			results[i] = as[i].result
+	for len(ops) > 0 {
+		n := min(len(ops), sendTogether)
+		for j, err := range s.e.writer.do(ctx, ops[:n]...) {
+			if i := at[j]; err != nil { // the operation may still be under way
+				results[i] = Result{Err: err}
+			} else {
+				results[i] = as[i].result
+			}
 		}
+		ops, at = ops[n:], at[n:]
 	}
 }
+
+// sendTogether is how many messages of a batch are asked of the writer at a time, so that others' come between.
+const sendTogether = 2048
 
 // creditor is whom notices are of that name no payee, where they are followed: the bill of a notice is read with what decides.
 func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organization, error) {
@@ -187,21 +194,22 @@ func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organiz
 
 // An acceptance is one message on its way to a decision.
 type acceptance struct {
-	s      *Sender
-	m      Message
-	owner  *ownerCodec
-	rptID  pagopa.RPTID // of its notice, where notices are followed
-	bill   store.Key    // likewise; "": there is none
-	id     MessageID
-	body   []byte // of the message, with a Key
-	result Result
-	rule   Rule         // that decided it; empty: it was sent before
-	held   *reservation // room with Run for the deliveries
-	start  time.Duration
-	items  []*item
-	flow   *flow      // of the items
-	known  *knowledge // once the message is stored
-	doing  op
+	s       *Sender
+	m       Message
+	owner   *ownerCodec
+	rptID   pagopa.RPTID // of its notice, where notices are followed
+	bill    store.Key    // likewise; "": there is none
+	id      MessageID
+	body    []byte // of the message, with a Key
+	result  Result
+	counted bool         // against its service's rate
+	rule    Rule         // that decided it; empty: it was sent before
+	held    *reservation // room with Run for the deliveries
+	start   time.Duration
+	items   []*item
+	flow    *flow      // of the items
+	known   *knowledge // once the message is stored
+	doing   op
 }
 
 func (a *acceptance) prepare(s *Sender, m Message) error {
@@ -253,6 +261,12 @@ func (a *acceptance) apply(tx *draft) error {
 	}
 	if err := a.s.authorize(svc); err != nil {
 		return err
+	}
+	if !a.counted {
+		if err := e.limited(svc); err != nil {
+			return err
+		}
+		a.counted = true
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
 		return err
@@ -353,12 +367,18 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	if len(w.Entries) == 0 {
 		return nil
 	}
-	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: w.next()}
-	if a.held = e.reserve(w.Entries, now); a.held != nil {
+	e.hold(a.s.id, w.Entries, now)
+	next, _ := w.next()
+	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: fromMicro(next)}
+	if a.held = e.reserve(a.s.id, w.Entries, now); a.held != nil {
 		w.Lease = e.newLease(now)
 		a.flow = newFlow(tx.owner, a.id)
 		record.Key, record.Due = a.flow.keys.leased(), e.takeOver(w.Lease)
 		a.items = newItems(tx.owner, a.id, w, a.start, a.flow)
+	} else if next == 0 {
+		record.Lane, record.Due = pausedLane(a.s.id), now
+	} else if e.fronts.take(a.s.id, frontRate, frontBurst, frontBurst, now) > 0 && planted != "one-lane" {
+		record.Lane = backlogLane(a.s.id)
 	}
 	if err := tx.putSealed(record, w); err != nil || a.held == nil {
 		return err
@@ -368,6 +388,12 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	a.known.take(cs, m)
 	return nil
 }
+
+// What a service sends beyond so many at once and a second, and nobody has room for, stands behind.
+const (
+	frontRate  = 1
+	frontBurst = 64
+)
 
 // appendEntries appends the deliveries that a decision allows, by some of the routes. The time of those that have to wait, ttl, counts from
 // when they go.
@@ -506,7 +532,7 @@ func (s *Sender) CanContact(ctx context.Context, to fiscalcode.Person) (bool, er
 	if err := s.authorize(svc); err != nil {
 		return false, err
 	}
-	if !s.e.contacts.allow(s.id, s.e.now()) {
+	if rate := s.e.opts.ContactRate; s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()) > 0 {
 		return false, ErrLimited
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {

@@ -47,6 +47,9 @@ type Service struct {
 	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
 	Prefixes       []netip.Prefix      // where its keys may be used from; empty: anywhere; at most 1,000
 
+	SendRate     float64 // messages a second that it may send: above it Send is a [LimitedError]; 0: Options.SendRate
+	DeliveryRate float64 // deliveries a second of its messages, by all channels: what is above waits; 0: Options.DeliveryRate
+
 	Description, Privacy, Web, Email, Phone, PEC, Support string // shown to citizens; at most 1,000 UTF-16 units each
 	Topic                                                 string
 }
@@ -106,6 +109,10 @@ func (s Service) Validate() error {
 		return invalid("Basis", "Consent, PublicTask or LegalObligation")
 	case s.MaxPayment < 0 || s.MaxPayment > maxAmount:
 		return invalid("MaxPayment", "0 to 9999999999 euro cents")
+	case !validRate(s.SendRate):
+		return invalid("SendRate", "0 to 1e9")
+	case !validRate(s.DeliveryRate):
+		return invalid("DeliveryRate", "0 to 1e9")
 	case len(s.Trial) > 1000:
 		return invalid("Trial", "at most 1000 recipients")
 	case len(s.Prefixes) > 1000:
