@@ -12,12 +12,12 @@ func TestPlantedBugs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the tests anew")
 	}
-	const quiet, fallback, crash = "TestQuietHoursHoldBackWhatInterrupts", "TestFallback", "TestChoicesSurviveACrashAtEachStep"
+	const quiet, fallback, crash, model = "TestQuietHoursHoldBackWhatInterrupts", "TestFallback", "TestChoicesSurviveACrashAtEachStep", "TestChoicesAgreeWithAModel"
 	binary := planted.BuildOf(t, "github.com/appio-go/appio")
 	bug := func(name, test, says string) planted.Bug {
-		return planted.Bug{Name: name + ", by " + test, Env: "APPIO_PLANT=" + name, Test: test, Says: says, Rounds: 1}
+		return planted.Bug{Name: name + ", by " + test, Env: "APPIO_PLANT=" + name, Test: test, Says: says, Rounds: 10}
 	}
-	planted.None(t, binary, quiet, fallback, crash)
+	planted.None(t, binary, quiet, fallback, crash, model)
 	planted.Run(t, binary,
 		bug("quiet-unseen", quiet, "FAIL: .*/also_if_it_was_chosen_after_the_message_came"),
 		bug("quiet-short", quiet, "FAIL: .*/also_what_is_tried_again"),
@@ -25,6 +25,9 @@ func TestPlantedBugs(t *testing.T) {
 		bug("quiet-stale", crash, "messaggio della notte"),
 		bug("fallback-late", fallback, "FAIL: .*/or_fails_for_good"),
 		bug("fallback-late", crash, "messaggio rifiutato"),
+		bug("quiet-unseen", model, "step .* quiet"),
+		bug("quiet-stale", model, "step .* quiet"),
+		bug("fallback-late", model, "step .* quiet"),
 		bug("fallback-read", fallback, "FAIL: .*/is_not_sent_once_it_was_read"),
 		bug("fallback-blind", fallback, "FAIL: .*/nor_where_it_was_read_while_it_waited"),
 	)

@@ -55,6 +55,11 @@ var promises = []promise{
 			"{left out} left out, as they were refused; {copies} copies of one delivery after a fault; {violations} missed, doubled or otherwise wrong",
 	},
 	{
+		name: "choices", says: "Nothing that interrupts begins in quiet hours; a fallback goes when its time has come, and not of what is read",
+		parts: []part{{pkg: ".", test: "TestChoicesAgreeWithAModel", count: 100, until: map[string]float64{"sent": 100_000}}},
+		seen:  "{worlds} times four days around a change of the clocks: {sent} deliveries, each in the minutes in which a model says so, {not sent} not sent, as they were read or refused",
+	},
+	{
 		name: "channels", says: "A sick channel hurts only itself",
 		parts: []part{{pkg: "itest/channels", test: "TestSickChannels", count: 10, until: map[string]float64{"rounds": 20}}},
 		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; " +
