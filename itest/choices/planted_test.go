@@ -15,7 +15,7 @@ func TestPlantedBugs(t *testing.T) {
 	const quiet, fallback, crash, model = "TestQuietHoursHoldBackWhatInterrupts", "TestFallback", "TestChoicesSurviveACrashAtEachStep", "TestChoicesAgreeWithAModel"
 	binary := planted.BuildOf(t, "github.com/appio-go/appio")
 	bug := func(name, test, says string) planted.Bug {
-		return planted.Bug{Name: name + ", by " + test, Env: "APPIO_PLANT=" + name, Test: test, Says: says, Rounds: 10}
+		return planted.Bug{Name: name + ", by " + test, Env: "APPIO_PLANT=" + name, Test: test, Says: says, Rounds: 10, Count: "30"}
 	}
 	planted.None(t, binary, quiet, fallback, crash, model)
 	planted.Run(t, binary,
