@@ -88,6 +88,7 @@ func (p *piece) escape(b *strings.Builder, value string) {
 	switch {
 	case delimits(p.after) && !letter(last),
 		p.before == '[' && p.after == ']' && strings.EqualFold(value, "x"), // [x] is a box that is ticked
+		last == '|' && p.after == 0,                                        // goldmark takes it for the end of a table's row, escaped or not
 		(last == 'w' || last == 'W') && (p.after == '.' || p.after == 'w' || p.after == 'W'):
 		b.WriteRune(joiner)
 	}

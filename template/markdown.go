@@ -12,7 +12,7 @@ var (
 	target = regexp.MustCompile(`\]\(([^()\s]*)\)|<([^<>\s]*)>`)
 
 	// What a value could make a list of, at the start of a line.
-	countable = regexp.MustCompile(`^(?:[ >*+-]|[0-9]+[.)] )*[0-9P]*P[0-9P]*[.)]`)
+	countable = regexp.MustCompile(`^(?:[ >*+:-]|[0-9]+[.)] )*[0-9P]*P[0-9P]*[.)]`)
 
 	refused = []struct {
 		what *regexp.Regexp

@@ -171,6 +171,7 @@ func TestParseErrors(t *testing.T) {
 		"another backslash":        {with(`a\b`), at, "a backslash before what"},
 		"a list of a number":       {with("{n}. voce"), at, "could make a list"},
 		"a list of a text":         {with("- 1{a}) voce"), at, "could make a list"},
+		"a list in a definition":   {with(": {n}. voce"), at, "could make a list"},
 		"a box":                    {with("- [{a}] voce"), at, "a box to tick"},
 		"beside an address":        {with("https://a.example/{a}"), at, "beside an address"},
 		"before an address":        {with("{a}@a.example"), at, "beside an address"},
