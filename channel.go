@@ -22,6 +22,7 @@ type Route struct {
 	Unvalidated bool    // addresses need no proof. Push: true.
 	Reminders   bool    // reminders go by it too. Push: true.
 	Interrupts  bool    // it disturbs who gets it, and keeps the citizen's quiet hours. Push: true.
+	Bounces     bool    // deliveries have a token for Engine.Bounced. Not with Unvalidated or ByCode.
 	ByCode      bool    // the channel itself knows where people are: deliveries have To and no Address
 
 	Fallback Fallback // zero: it is used in any case
@@ -83,6 +84,7 @@ type Delivery struct {
 	Language string            // the citizen's first; empty: not chosen
 	Reminder ReminderKind      // that it is; empty: the message itself
 	Withdraw string            // a token that withdraws this service's use of this channel; see Engine.Withdraw
+	Bounce   string            // with Route.Bounces: a token that says that the address takes nothing; see Engine.Bounced
 
 	Message          MessageID
 	Service          ServiceID
@@ -152,6 +154,8 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field+".Channel", "not nil")
 		case r.Default > Full || r.Secure > Full:
 			return invalid(field, "Default and Secure: None, Generic or Full")
+		case r.Bounces && (r.Unvalidated || r.ByCode):
+			return invalid(field+".Bounces", "only for addresses that need proof")
 		case r.Timeout < 0 || r.Timeout > o.longest():
 			return invalid(field+".Timeout", "at most nine tenths of Options.Lease, less Margin")
 		case r.Workers < 0 || r.Workers > 10_000:

@@ -37,6 +37,9 @@ const (
 	ChangedPreference ConsentChange = "preference" // for one service
 	ChangedActivation ConsentChange = "activation" // by a Special service
 	RemovedAddress    ConsentChange = "address"    // the channel said that it is gone
+	AskedValidation   ConsentChange = "validation" // of an address: see Citizen.ValidateAddress
+	ValidatedAddress  ConsentChange = "validated"  // see Engine.ConfirmAddress
+	BouncedAddress    ConsentChange = "bounced"    // see Engine.Bounced
 	Erased            ConsentChange = "erased"
 )
 
@@ -45,8 +48,8 @@ type ConsentActor string
 
 const (
 	ByCitizen ConsentActor = "citizen"
-	ByToken   ConsentActor = "token"   // Engine.Withdraw
-	ByChannel ConsentActor = "channel" // Gone
+	ByToken   ConsentActor = "token"   // Engine.Withdraw, Engine.ConfirmAddress
+	ByChannel ConsentActor = "channel" // Gone, Engine.Bounced
 	ByService ConsentActor = "service" // Sender.Activate
 )
 
@@ -472,7 +475,8 @@ func lowered(was, is Channels) bool {
 	return false
 }
 
-// keepSetAt sets when each address became what it is.
+// keepSetAt sets when each address became what it is, and keeps the token that may validate it for as long as it is that: one that
+// is no longer validated needs another.
 func (p *profileRecord) keepSetAt(before *profileRecord, now int64) {
 	for i := range p.Addresses {
 		a := &p.Addresses[i]
@@ -482,6 +486,11 @@ func (p *profileRecord) keepSetAt(before *profileRecord, now int64) {
 		}
 		if b := before.address(a.ID); b != nil && b.Value == a.Value && b.Channel == a.Channel {
 			a.SetAt = b.SetAt
+			if a.ValidatedAt == 0 && b.ValidatedAt != 0 {
+				a.Proof, a.ProofAt = nil, 0
+			} else if a.Proof == nil {
+				a.Proof, a.ProofAt = b.Proof, b.ProofAt
+			}
 		}
 	}
 }

@@ -252,6 +252,9 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 	if len(cs.profile.Languages) > 0 {
 		a.delivery.Language = cs.profile.Languages[0]
 	}
+	if route.Bounces {
+		a.delivery.Bounce = e.codec.sealBounce(it.owner, &address)
+	}
 	if route.ByCode {
 		a.delivery.To = fiscalcode.Person(cs.profile.Code)
 	}

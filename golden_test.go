@@ -264,6 +264,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		},
 		Languages: []string{"it", "de"}, Version: 7,
 	})
+	add("profile.proof", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{
+		Code: string(goldenPerson), Mode: Auto, Version: 2,
+		Addresses: []addressRecord{{ID: "a1", Channel: Email, Value: "maria@example.it", SetAt: at - 1, Proof: bytes.Repeat([]byte{9}, 32), ProofAt: at}},
+	})
 	choice := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Email: Full, Push: None}, ReadStatus: true, SettingsVersion: 3}
 	before := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Push: Generic}, ReadStatus: true, SettingsVersion: 2}
 	add("preference", person, person.personal, store.Record{Key: person.preferenceKey(goldenService)}, &choice)

@@ -303,6 +303,8 @@ type addressRecord struct {
 	Value       string `msgpack:"v"`
 	ValidatedAt int64  `msgpack:"t,omitempty"`
 	SetAt       int64  `msgpack:"s,omitempty"` // when Value became what it is
+	Proof       []byte `msgpack:"p,omitempty"` // SHA-256 of the token that validates it; nil: none was asked for
+	ProofAt     int64  `msgpack:"q,omitempty"` // when it was
 }
 
 type profileRecord struct {
@@ -343,7 +345,7 @@ func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version,
 		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid), newQuietRecord(p.Quiet)}
 	for _, a := range p.Addresses {
-		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt), 0})
+		r.Addresses = append(r.Addresses, addressRecord{ID: a.ID, Channel: a.Channel, Value: a.Value, ValidatedAt: toMicro(a.ValidatedAt)})
 	}
 	return r
 }

@@ -579,6 +579,10 @@ func (r *addressRecord) unpack(u *unpacking) {
 			r.ValidatedAt = u.number()
 		case "s":
 			r.SetAt = u.number()
+		case "p":
+			r.Proof = u.bytes()
+		case "q":
+			r.ProofAt = u.number()
 		default:
 			return false
 		}

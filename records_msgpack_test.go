@@ -58,7 +58,7 @@ func TestRecordsAreReadWithMoreFields(t *testing.T) {
 	require.NoError(t, err)
 	var got addressRecord
 	require.NoError(t, decode(b, &got))
-	require.Equal(t, addressRecord{"id", "push", "somebody", 1 << 40, -1}, got)
+	require.Equal(t, addressRecord{ID: "id", Channel: "push", Value: "somebody", ValidatedAt: 1 << 40, SetAt: -1}, got)
 
 	delete(more, "f") // which is no number, and to the library is
 	delete(more, "u") // likewise
