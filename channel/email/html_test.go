@@ -65,7 +65,7 @@ func textOf(t testing.TB, n *html.Node) string {
 var allowed = map[string][]string{
 	"html": {"lang", "dir"}, "head": nil, "meta": {"charset", "name", "content"}, "title": nil, "style": nil, "body": nil,
 	"div": {"class", "role", "aria-roledescription", "aria-label", "lang", "dir"}, "img": {"class", "src", "alt"}, "bdi": nil,
-	"p": {"class"}, "br": nil, "hr": nil, "h1": nil, "h2": nil, "h3": nil, "h4": nil, "h5": nil, "h6": nil, "ul": nil, "ol": {"start"}, "li": nil, "strong": nil, "em": nil, "del": nil,
+	"p": {"class"}, "br": nil, "hr": nil, "h1": {"lang"}, "h2": nil, "h3": nil, "h4": nil, "h5": nil, "h6": nil, "ul": nil, "ol": {"start"}, "li": nil, "strong": nil, "em": nil, "del": nil,
 	"blockquote": nil, "code": nil, "pre": nil, "table": {"class", "role"}, "thead": nil, "tbody": {"role"}, "tr": {"role"}, "th": {"scope", "role"}, "td": {"role"}, "a": {"href", "rel"},
 }
 

@@ -219,8 +219,10 @@ func samples() map[string]func(*appio.Delivery) {
 			d.Markdown = "---\nit:\n  cta_1: apri\n---\n# Retta di ottobre\n\nGentile **Maria**,\n\nla retta è *pronta*. Cosa fare:\n\n1. apri il [sito del comune](https://www.comune.example.org/mensa);\n" +
 				"2. controlla i dati;\n3. paga.\n\n> In caso di errore scrivi a mensa@comune.example.org.\n\n| Mese | Pasti |\n|---|---|\n| settembre | 12 |\n| ottobre | 21 |\n\n![](https://track.example.org/x.png)\n"
 		},
-		"payment":  payment,
-		"deadline": func(d *appio.Delivery) { d.Due, d.Language = time.Date(2026, 12, 4, 8, 30, 0, 0, time.UTC), "en-GB" },
+		"payment": payment,
+		"deadline": func(d *appio.Delivery) {
+			d.Due, d.Language, d.TextLanguage = time.Date(2026, 12, 4, 8, 30, 0, 0, time.UTC), "en-GB", "it"
+		},
 		"reminder": func(d *appio.Delivery) { payment(d); d.Reminder = appio.RemindUnpaid },
 		"long": func(d *appio.Delivery) {
 			payment(d)

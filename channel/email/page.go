@@ -13,6 +13,7 @@ import (
 type page struct {
 	*words
 	Title        string
+	TextLang     string // of Title and Text, which are the sender's; empty: not known
 	Platform     string
 	Logo         template.URL // of the part that the mail brings with it; empty: none
 	LogoText     string
@@ -61,7 +62,7 @@ func (c *Channel) page(d *appio.Delivery) *page {
 		}
 		return p
 	}
-	p.Title = clean(d.Subject)
+	p.Title, p.TextLang = clean(d.Subject), d.TextLanguage
 	if p.Title == "" {
 		p.Title = w.generic
 	}
@@ -80,7 +81,7 @@ func (c *Channel) page(d *appio.Delivery) *page {
 	}
 	if n := d.Payment; n != nil {
 		p.Details = w.payment
-		p.Rows = append(p.Rows, row{w.amount, w.euros(n.Amount)}, row{w.notice, grouped(string(n.Number))})
+		p.Rows = append(p.Rows, row{w.amount, w.form().Euros(n.Amount)}, row{w.notice, grouped(string(n.Number))})
 		if n.Payee != "" {
 			p.Rows = append(p.Rows, row{w.payee, clean(string(n.Payee))})
 		}
@@ -196,9 +197,9 @@ var pageTemplate = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <div class="sheet" role="article" aria-roledescription="email" aria-label="{{.Title}}" lang="{{.Lang}}">
 <div class="card">
 <div class="who">{{if .Logo}}<img class="logo" src="{{.Logo}}" alt="{{.LogoText}}">{{end}}{{if .Organization}}<p class="organization"><bdi>{{.Organization}}</bdi></p>{{end}}{{if .Service}}<p class="service"><bdi>{{.Service}}</bdi></p>{{end}}{{if not (or .Organization .Service)}}<p class="organization"><bdi>{{.Platform}}</bdi></p>{{end}}</div>
-<h1><bdi>{{.Title}}</bdi></h1>
+<h1{{if .TextLang}} lang="{{.TextLang}}"{{end}}><bdi>{{.Title}}</bdi></h1>
 {{range .Lead}}<p class="lead">{{.}}</p>
-{{end}}{{if .Text}}<div class="text" dir="auto">
+{{end}}{{if .Text}}<div class="text" dir="auto"{{if .TextLang}} lang="{{.TextLang}}"{{end}}>
 {{.Text}}
 </div>
 {{end}}{{if .Details}}<h2>{{.Details}}</h2>

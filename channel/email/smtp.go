@@ -52,9 +52,27 @@ func (c *Channel) send(ctx context.Context, m *mailing) error {
 // errStale means that a connection that had waited is not there any more, and that the server has heard nothing of the message.
 var errStale = errors.New("email: the server has ended the connection")
 
+// mostSaid is the most bytes that a server may say about one message, TLS and all: replies are read whole.
+const mostSaid = 256 << 10
+
+// A bounded connection breaks where the server does not come to an end.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errBroken
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
 // A conn is a connection that is logged in.
 type conn struct {
-	raw    net.Conn
+	raw    *bounded
 	client *smtp.Client
 	sent   int
 	idle   *time.Timer // while it waits
@@ -89,8 +107,8 @@ func (c *Channel) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, c.failed(ctx, "connect", err)
 	}
-	stop := under(ctx, raw)
-	k := &conn{raw: raw}
+	k := &conn{raw: &bounded{raw, mostSaid}}
+	stop := under(ctx, k.raw)
 	step, err := c.greet(k)
 	if !stop() || err != nil {
 		k.drop()
@@ -101,7 +119,7 @@ func (c *Channel) dial(ctx context.Context) (*conn, error) {
 
 // greet says at which step it failed.
 func (c *Channel) greet(k *conn) (step string, err error) {
-	inner := k.raw
+	var inner net.Conn = k.raw
 	if c.o.TLS == Implicit {
 		inner = tls.Client(k.raw, c.o.TLSConfig)
 	}
@@ -158,6 +176,7 @@ func (c *Channel) auth(k *conn) (smtp.Auth, error) {
 // converse hands one message over and puts the connection back if it is still good. errStale is only of one that was used before.
 func (c *Channel) converse(ctx context.Context, k *conn, m *mailing) error {
 	stop := under(ctx, k.raw)
+	k.raw.left = mostSaid
 	step, err := c.hand(k, m)
 	k.sent++
 	var said *textproto.Error

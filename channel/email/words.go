@@ -1,13 +1,12 @@
 package email
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/internal/rome"
-	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/internal/text"
 )
 
 // words are a language's. Those with a capital are the templates'.
@@ -21,16 +20,11 @@ type words struct {
 
 	withdrawTitle, withdrawAsk, withdrawButton, withdrawn, withdrawnLate  string
 	confirmTitle, confirmAsk, confirmed, badLink, oldLink, later, tooLong string
-
-	months [12]string
-	euros  func(pagopa.Amount) string
-	at     string // between a day and its time
-	zone   string
 }
 
 // wordsOf is English for "en" and its variants (BCP 47), Italian for every other language.
 func wordsOf(lang string) *words {
-	if primary, _, _ := strings.Cut(lang, "-"); strings.EqualFold(primary, "en") {
+	if text.Primary(strings.ToLower(lang)) == "en" {
 		return &english
 	}
 	return &italian
@@ -62,8 +56,6 @@ var italian = words{
 	badLink:   "Questo collegamento non è valido. Forse l’indirizzo è cambiato, o hai ricevuto un collegamento più recente.",
 	oldLink:   "Questo collegamento è scaduto. Chiedine un altro dalle tue preferenze.",
 	later:     "Non è stato possibile. Riprova tra qualche minuto.", tooLong: "La richiesta non è valida.",
-	months: [12]string{"gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre"},
-	euros:  func(a pagopa.Amount) string { return thousands(a, ".", ",") + "\u00a0€" }, at: ", ore ", zone: "ora italiana",
 }
 
 var english = words{
@@ -92,25 +84,15 @@ var english = words{
 	badLink:   "This link is not valid. Perhaps the address has changed, or you were sent a newer link.",
 	oldLink:   "This link has expired. Please ask for another one in your preferences.",
 	later:     "This did not work. Please try again in a few minutes.", tooLong: "The request is not valid.",
-	months: [12]string{"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"},
-	euros:  func(a pagopa.Amount) string { return "€" + thousands(a, ",", ".") }, at: ", ", zone: "Italian time",
 }
 
 // moment is "30 novembre 2026", or "30 novembre 2026, ore 13:05 (ora italiana)" where it is not the end of the day.
 func (w *words) moment(t time.Time) string {
-	t = t.In(rome.Location())
-	day := fmt.Sprintf("%d %s %d", t.Day(), w.months[t.Month()-1], t.Year())
-	if t.Hour() == 23 && t.Minute() == 59 {
-		return day
+	if in := t.In(rome.Location()); in.Hour() == 23 && in.Minute() == 59 {
+		return w.form().Day(t)
 	}
-	return fmt.Sprintf("%s%s%s (%s)", day, w.at, t.Format("15:04"), w.zone)
+	return w.form().MomentInZone(t)
 }
 
-// thousands is an amount in euros, with a mark after each three digits.
-func thousands(a pagopa.Amount, mark, point string) string {
-	euros, cents, _ := strings.Cut(a.String(), ".")
-	for i := len(euros) - 3; i > 0; i -= 3 {
-		euros = euros[:i] + mark + euros[i:]
-	}
-	return euros + point + cents
-}
+// form is how the language writes days and amounts.
+func (w *words) form() *text.Form { return text.FormOf(w.Lang) }
