@@ -58,7 +58,7 @@ func secret(t *testing.T, r *rand.Rand) webhook.Key {
 }
 
 func TestAnotherLibrary(t *testing.T) {
-	const inRound = 2_000
+	const inRound = 1_000
 	seed, n := form.Seed(t), 0
 	for more := form.Rounds(t, 0, 2, 1); more(); {
 		for range inRound {
