@@ -443,15 +443,14 @@ func TestErrorsSayNothingOfTheEndpoint(t *testing.T) {
 	t.Parallel()
 	p := serve(t, false)
 	d := delivery()
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	const nobody = "http://127.0.0.1:1" // no port that a test gets
 	for name, c := range map[string]struct {
 		address string
 		change  func(o *webhook.Options)
 		answer  func(w http.ResponseWriter)
 		says    string
 	}{
-		"nobody listens":      {closed.URL, func(o *webhook.Options) { o.Insecure = true }, nil, "webhook: the connection failed: connection refused"},
+		"nobody listens":      {nobody, func(o *webhook.Options) { o.Insecure = true }, nil, "webhook: the connection failed: connection refused"},
 		"an unknown root":     {p.server.URL, func(o *webhook.Options) { o.TLS = nil }, nil, "webhook: the certificate of the host is not valid"},
 		"no TLS":              {strings.Replace(p.server.URL, "https:", "http:", 1), func(o *webhook.Options) { o.Insecure = true }, nil, "webhook: the endpoint answered 400"},
 		"it takes its time":   {p.server.URL, func(o *webhook.Options) { o.Timeout = 50 * time.Millisecond }, func(http.ResponseWriter) { time.Sleep(200 * time.Millisecond) }, "webhook: no answer in time: context deadline exceeded"},
