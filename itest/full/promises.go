@@ -62,8 +62,13 @@ var promises = []promise{
 	{
 		name: "channels", says: "A sick channel hurts only itself",
 		parts: []part{{pkg: "itest/channels", test: "TestSickChannels", count: 10, until: map[string]float64{"rounds": 20}}},
-		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; " +
+		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; with a paused, a limited and a flooded one as well {p99 held us_min} us; " +
 			"{goroutines_max} goroutines at most",
+	},
+	{
+		name: "fairness", says: "A service with much waiting does not delay another's few",
+		parts: []part{{pkg: "itest/channels", test: "TestFairness", count: 200, until: map[string]float64{"flood_max": 1_000_000}}},
+		seen:  "beside a flood of {flood_max}, in one lane: ten that were stored before delivered within {stored ms_max} ms, ten that came then within {sent ms_max} ms",
 	},
 	{
 		name: "poison", says: "What kills its channel is parked with its cause, blocks nothing, and can be replayed",
