@@ -36,10 +36,10 @@ type Route struct {
 // A Fallback says that a route is used only for messages that another one did not get read. Each needs the citizen's consent for itself:
 // to stand in for a channel is not to be allowed what that is.
 //
-// It goes After the time at which the other may first deliver, unless the citizen has read or archived the message by then. It goes
-// at once where the other may not be used, and where it fails for good: refused when its turn comes, parked, or at an address that is
-// gone. Where the other's time to live passes, so does its own; otherwise that counts from when it goes. A fallback of a fallback
-// keeps its time, which is after both. Reminders know none.
+// It goes After the time at which the other may first deliver, unless the citizen has read or archived the message by then. It goes at
+// once where the other fails for good: refused when its turn comes, parked, or at an address that is gone; and at once, whether the
+// message is read or not, where the other may not be used to begin with. Where the other's time to live passes, so does its own;
+// otherwise that counts from when it goes. A fallback of a fallback keeps its time, which is after both. Reminders know none.
 type Fallback struct {
 	Of    string        // name of the other route; empty: no fallback
 	After time.Duration // at most 30 days

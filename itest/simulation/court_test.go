@@ -62,6 +62,7 @@ type message struct {
 	readAt   time.Time
 	archived bool
 	known    bool // somebody has tried to read or archive it
+	standsIn bool // e-mail goes only if it is not read
 }
 
 // An op is a change of what is allowed, made by a citizen, a service or the operator.
@@ -258,6 +259,7 @@ func (w *world) sawDecision(ctx context.Context, citizen int, id appio.MessageID
 	}
 	m := &message{id: id, citizen: citizen, service: service, marker: got.Subject, secure: got.SecureChannels, stamp: w.stamp(), life: after.life}
 	for _, ch := range rec.Decision.Channels {
+		m.standsIn = m.standsIn || ch.Name == byAddress && ch.For != ""
 		switch {
 		case ch.Content == appio.None:
 		case ch.Name == byAddress:
@@ -473,7 +475,7 @@ func (w *world) judgeChoices(a *attempt, m *message) {
 	if a.life.troubled.After(time.Now().Add(-time.Minute)) || time.Since(p.turned) < soon {
 		return
 	}
-	if a.d.Channel == byAddress && w.plan.fallback > 0 && m.read != 0 && time.Since(m.readAt) > soon {
+	if a.d.Channel == byAddress && m.standsIn && m.read != 0 && time.Since(m.readAt) > soon {
 		w.failf("%s begins by %v though its message was read %v ago", a.d.ID, a.life, time.Since(m.readAt))
 	}
 	if !w.plan.quiet || a.d.Channel == byAddress || last(w.serviceTruths[a.service]).service.QuietBasis != "" {

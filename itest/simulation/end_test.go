@@ -208,7 +208,7 @@ func (w *world) judgeMessage(ctx context.Context, m *message) {
 			w.failf("%s: %s by %s has expired %v after it was sent", m.marker, o.ID, o.Channel, o.At.Sub(rec.At))
 		case o.Result == appio.OutcomeParked && o.Cause == "":
 			w.failf("%s: %s was parked without a cause", m.marker, o.ID)
-		case o.Result == appio.OutcomeVoid && o.Cause == "read" && o.Channel == byAddress && w.plan.fallback > 0 && m.known:
+		case o.Result == appio.OutcomeVoid && o.Cause == "read" && o.Channel == byAddress && m.standsIn && m.known:
 			w.counts["read in time"]++
 		case o.Result == appio.OutcomeVoid && current && !w.everRefused(m, o.Channel):
 			w.failf("%s: %s by %s is void (%s), and was never refused", m.marker, o.ID, o.Channel, o.Cause)

@@ -69,7 +69,24 @@ func (p *plan) drift(r *rand.Rand) time.Duration {
 	return chosen(r, -p.skew/2, p.skew/2, time.Duration(r.Int64N(int64(p.skew)))-p.skew/2)
 }
 
+// newPlan is a plan in whose world citizens may have quiet hours, and e-mail may stand in for push.
 func newPlan(seed uint64) plan {
+	p, r := basicPlan(seed)
+	if p.quiet = r.IntN(2) == 0; p.quiet {
+		for i := range p.steps {
+			if r.IntN(10) == 0 {
+				p.steps[i].kind = "quiet"
+			}
+		}
+	}
+	if r.IntN(2) == 0 {
+		p.fallback = between(r, time.Second, 10*time.Minute)
+	}
+	return p
+}
+
+// basicPlan is one without, and what the rest of it may be drawn from.
+func basicPlan(seed uint64) (plan, *rand.Rand) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := plan{
 		seed: seed, processes: chosen(r, 1, 2, 2), citizens: 2 + r.IntN(4), services: 2 + r.IntN(2), plain: r.IntN(2) == 0,
@@ -105,15 +122,5 @@ func newPlan(seed uint64) plan {
 		p.steps = append(p.steps, s)
 	}
 	p.length = at + between(r, time.Second, 2*time.Minute)
-	if p.quiet = r.IntN(2) == 0; p.quiet {
-		for i := range p.steps {
-			if r.IntN(10) == 0 {
-				p.steps[i].kind = "quiet"
-			}
-		}
-	}
-	if r.IntN(2) == 0 {
-		p.fallback = between(r, time.Second, 10*time.Minute)
-	}
-	return p
+	return p, r
 }
