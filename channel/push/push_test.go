@@ -166,11 +166,13 @@ func TestLanguageOfANotification(t *testing.T) {
 		{"en", "it", appio.Full, "", "it", "Retta"},
 		{"it", "de", appio.Full, "", "de", "Retta"},
 		{"en", "", appio.Full, "", "", "Retta"}, // the sender does not say
+		{"en", "de", appio.Full, appio.RemindUnread, "en", "Reminder, to read: Retta"},
 		{"fr", "en", appio.Full, appio.RemindUnread, "en", "Reminder, to read: Retta"},
 		{"it", "en", appio.Full, appio.RemindUnread, "it", "Promemoria, da leggere: Retta"},
 		{"en-GB", "it", appio.Full, appio.RemindUnread, "en", "Reminder, to read: Retta"},
 		{"fr", "de", appio.Full, appio.RemindUnread, "it", "Promemoria, da leggere: Retta"},
 		{"en", "", appio.Generic, "", "en", "You have"},
+		{"it", "", appio.Generic, "", "it", "Hai"},
 		{"fr", "", appio.Generic, "", "it", "Hai"},
 	} {
 		d := delivery(s.value("/1"))
@@ -197,19 +199,6 @@ func TestTextOfTheHost(t *testing.T) {
 	require.Equal(t, "Neue Nachricht", s.taken()[0].Title)
 	require.Equal(t, "In der App lesen.", s.taken()[0].Body)
 	require.Equal(t, "de", s.taken()[0].Lang)
-}
-
-func TestBrowsersAreToldTheLanguage(t *testing.T) {
-	t.Parallel()
-	s := newPushService(t, atNoon)
-	ch := open(t, &push.Options{Web: s.options(newKey(t)), Now: atNoon})
-	german, reminder, generic := delivery(s.value("/1")), delivery(s.value("/1")), generic(s.value("/1"))
-	german.TextLanguage, german.Language = "de", "en"
-	reminder.TextLanguage, reminder.Language, reminder.Reminder = "de", "en", appio.RemindUnread
-	for i, d := range []appio.Delivery{german, reminder, generic} {
-		require.NoError(t, ch.Deliver(t.Context(), d))
-		require.Equal(t, []string{"de", "en", "it"}[i], s.taken()[i].Lang)
-	}
 }
 
 func TestLongTextsAreCut(t *testing.T) {
