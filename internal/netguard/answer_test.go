@@ -87,6 +87,31 @@ func TestBodiesHaveAnEnd(t *testing.T) {
 	}
 }
 
+// TestBodiesDoNotComeBeforeTheyAreRead has an answer that goes on and on, and somebody who looks at its status alone.
+func TestBodiesDoNotComeBeforeTheyAreRead(t *testing.T) {
+	t.Parallel()
+	var wrote atomic.Int64
+	full := make(chan struct{})
+	target, o := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.AfterFunc(300*time.Millisecond, func() { close(full) })
+		for {
+			n, err := w.Write(make([]byte, 1<<14))
+			if wrote.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}, true)
+	c := New(o)
+	defer c.CloseIdle()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	require.NoError(t, err)
+	resp, err := c.Do(req)
+	require.NoError(t, err)
+	<-full
+	require.LessOrEqual(t, wrote.Load(), int64(256<<10))
+	require.NoError(t, resp.Body.Close())
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64

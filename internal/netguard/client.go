@@ -50,6 +50,10 @@ type Options struct {
 // maxHeader is the most of an answer's headers.
 const maxHeader = 64 << 10
 
+// maxBuffer is how much of a body by HTTP/2 may arrive before it is read; it is 4 MiB otherwise, for each request, also where no more
+// than a status is wanted.
+const maxBuffer = 64 << 10
+
 // A Client makes guarded requests. It follows no redirect, uses no proxy, keeps no cookie, and unpacks nothing. It keeps a few idle
 // connections, may be used concurrently, and needs no end.
 type Client struct {
@@ -85,6 +89,7 @@ func New(o *Options) *Client {
 		MaxIdleConns: 100, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxHeader,
 		DisableCompression: true, HTTP2: Pings(),
 	}
+	c.transport.HTTP2.MaxReceiveBufferPerStream = maxBuffer
 	c.client = http.Client{
 		Transport: c.transport, Timeout: own.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
