@@ -84,3 +84,20 @@ func TestTokensOfManyNamesAreBounded(t *testing.T) {
 	}
 	require.Equal(t, 10*maxTokens, made)
 }
+
+func TestTokensOfPushServicesThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := tokens{keep: time.Hour, now: func() time.Time { return now }}
+	for _, name := range []string{"https://push.rossi.example", "https://push.example.org"} {
+		_, err := c.get(name, func(time.Time) (string, error) { return name, nil })
+		require.NoError(t, err)
+		require.Contains(t, c.m, name)
+		now = now.Add(59 * time.Minute)
+	}
+	require.Len(t, c.m, 2)
+	_, err := c.get("https://push.example.com", func(time.Time) (string, error) { return "t", nil })
+	require.NoError(t, err)
+	require.NotContains(t, c.m, "https://push.rossi.example")
+	require.Contains(t, c.m, "https://push.example.org")
+}

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -107,18 +108,21 @@ type signed struct {
 	at    time.Time
 }
 
-// get returns the token of a name, or makes one. A clock that was put back makes a new one too.
+// get returns the token of a name, or makes one, and forgets those that are not used any more: the name of a push service of one's own may
+// tell whose it is, and is not kept for long after the person is gone. A clock that was put back makes a new one too.
 func (t *tokens) get(name string, make func(now time.Time) (string, error)) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	if s, ok := t.m[name]; ok && !now.Before(s.at) && now.Sub(s.at) < t.keep {
+	used := func(s signed) bool { return !now.Before(s.at) && now.Sub(s.at) < t.keep }
+	if s, ok := t.m[name]; ok && used(s) {
 		return s.token, nil
 	}
 	token, err := make(now)
 	if err != nil {
 		return "", err
 	}
+	maps.DeleteFunc(t.m, func(_ string, s signed) bool { return !used(s) })
 	if t.m == nil || len(t.m) >= maxTokens {
 		t.m = map[string]signed{}
 	}
