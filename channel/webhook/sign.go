@@ -39,11 +39,14 @@ func signed(id, timestamp string, body []byte) []byte {
 }
 
 // Sign sets the three headers for a body, with a signature by each key in turn. The channel does so by itself; it is for who tests a
-// receiver. An id has 1 to 128 of the characters A-Z, a-z, 0-9, _ and -. Without a key, or with one that cannot sign, the error is
-// [ErrKey].
+// receiver. An id has 1 to 128 of the characters A-Z, a-z, 0-9, _ and -. Without a key, with more than the 32 that a [Verifier] looks at,
+// or with one that cannot sign, the error is [ErrKey].
 func Sign(h http.Header, id string, at time.Time, body []byte, keys ...Key) error {
 	if !validID(id) {
 		return errors.New("webhook: the id has other characters than A-Z, a-z, 0-9, _ and -, or too many")
+	}
+	if len(keys) == 0 || len(keys) > maxSignatures {
+		return ErrKey
 	}
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	text := signed(id, timestamp, body)
@@ -53,9 +56,6 @@ func Sign(h http.Header, id string, at time.Time, body []byte, keys ...Key) erro
 			return ErrKey
 		}
 		signatures[i] = k.version() + "," + base64.StdEncoding.EncodeToString(k.sign(text))
-	}
-	if len(keys) == 0 {
-		return ErrKey
 	}
 	h.Set(HeaderID, id)
 	h.Set(HeaderTimestamp, timestamp)

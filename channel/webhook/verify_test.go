@@ -165,6 +165,21 @@ func TestSignRefuses(t *testing.T) {
 	require.ErrorIs(t, webhook.Sign(h, "x", standardTime, nil), webhook.ErrKey)
 	require.ErrorIs(t, webhook.Sign(h, "x", standardTime, nil, webhook.Key{}), webhook.ErrKey)
 	require.ErrorIs(t, webhook.Sign(h, "x", standardTime, nil, webhook.NewKey(), webhook.NewKey().Public()), webhook.ErrKey)
+	for n := 31; n <= 33; n++ { // what is signed can be verified
+		keys := make([]webhook.Key, n)
+		for i := range keys {
+			keys[i] = webhook.NewKey()
+		}
+		signed := http.Header{}
+		err := webhook.Sign(signed, "x", standardTime, nil, keys...)
+		if n > 32 {
+			require.ErrorIs(t, err, webhook.ErrKey)
+			continue
+		}
+		require.NoError(t, err)
+		_, err = (&webhook.Verifier{Keys: keys[n-1:], Now: at(standardTime)}).Verify(signed, nil)
+		require.NoError(t, err)
+	}
 	require.Empty(t, h)
 }
 
