@@ -83,10 +83,10 @@ func New(o *Options) (*Channel, error) {
 		MaxBody: maxDrained,
 	})
 	if o.URL != "" {
-		var err error
-		if c.endpoint, err = c.parse(o.URL); err != nil {
-			return nil, &appio.FieldError{Field: "URL", Rule: "an absolute URL of https without user, password and fragment, on an allowed port"}
+		if err := c.Check(o.URL); err != nil {
+			return nil, err
 		}
+		c.endpoint, _ = c.parse(o.URL) // as Check did
 	}
 	if o.KeysFor != nil {
 		if o.Keys != nil {
@@ -109,6 +109,15 @@ func New(o *Options) (*Channel, error) {
 	keys := slices.Clone(o.Keys)
 	c.keys = func(context.Context, appio.Delivery) ([]Key, error) { return keys, nil }
 	return c, nil
+}
+
+// Check tells whether an endpoint may be asked, as far as that can be told before its name is resolved. Deliveries to one that may not be
+// are all parked: check what a citizen enters before it becomes an Address.Value. An error is an [appio.FieldError], without the URL.
+func (c *Channel) Check(endpoint string) error {
+	if _, err := c.parse(endpoint); err != nil {
+		return &appio.FieldError{Field: "URL", Rule: "an absolute URL of https without user, password and fragment, on an allowed port, at an allowed address"}
+	}
+	return nil
 }
 
 // parse reads an endpoint.

@@ -427,7 +427,9 @@ func TestEndpointsThatMayNotBeAsked(t *testing.T) {
 		d.Address.Value = address
 		kind, _ := verdictOf(c.Deliver(t.Context(), d))
 		require.Equal(t, verdict.Permanent, kind, address)
+		require.ErrorIs(t, c.Check(address), appio.ErrInvalid, "who enters it can be told: %s", address)
 	}
+	require.NoError(t, c.Check("https://example.org/hook?x=1"))
 	// What a name resolves to may change again, and be right then.
 	_, port, err := net.SplitHostPort(p.server.Listener.Addr().String())
 	require.NoError(t, err)
