@@ -342,6 +342,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}}})
 	add("work.paused", person, nil, store.Record{Key: waitingKey(goldenID), Lane: pausedLane(goldenService), Due: goldenTime},
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}}})
+	add("work.replayed", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at, Cause: "x", Replayed: true}}})
 	add("paused", meta, nil, store.Record{Key: keyPaused}, &pauseRecord{Version: at, Channels: map[string]int64{Push: at},
 		Services: map[ServiceID]int64{goldenService: at + 1}})
 	add("parked.reminder", person, nil, store.Record{Key: prefixParked + "eeeeeeeeeeeeeeeeeeeeeeeeee", Lane: laneParked, Due: goldenTime},
@@ -350,6 +352,9 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("parked.paused", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1,
 			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}})
+	add("parked.replayed", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Cause: "x", Replayed: true}})
 	add("reminder", person, nil, store.Record{Key: remindBillKey(bill), Lane: reminderLane(person.owner), Due: goldenTime}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
 	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{

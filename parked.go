@@ -136,7 +136,7 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		}
 		at := toMicro(micro(e.now()))
 		en := p.Entry
-		en.Claims, en.Held, en.Attempts = 0, false, 0
+		en.Claims, en.Held, en.Attempts, en.Replayed = 0, false, 0, true
 		if en.Fallback == "" || en.Next < at {
 			en.Next = at
 		}

@@ -674,6 +674,7 @@ type workEntry struct {
 	Quiet    bool         `msgpack:"q,omitempty"` // Next is when quiet hours end
 	Fallback string       `msgpack:"f,omitempty"` // the channel that it stands in for while the message is not read; empty: none
 	Paused   int64        `msgpack:"p,omitempty"` // since when it waits for a resume; 0: it does not
+	Replayed bool         `msgpack:"y,omitempty"` // by the operator
 }
 
 // conditional reports whether what the citizen does with the message decides whether it is delivered.

@@ -283,6 +283,7 @@ func (r *workEntry) pack(b []byte) []byte {
 	f.optionalFlag("q", r.Quiet)
 	f.optionalText("f", r.Fallback)
 	f.optionalNumber("p", r.Paused)
+	f.optionalFlag("y", r.Replayed)
 	return f.end()
 }
 

@@ -557,7 +557,7 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 func (e *Engine) overtake(tx *draft, id MessageID, w *workRecord, r *reminderRecord, now time.Time) (some bool, err error) {
 	for i := len(w.Entries) - 1; i >= 0; i-- {
 		en := &w.Entries[i]
-		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
+		replayed := en.Attempts == 0 && en.Replayed || planted == "reminder-overtaken"
 		switch {
 		case en.Reminder == "" || en.Bill != r.Bill || replayed:
 			continue

@@ -225,6 +225,21 @@ func TestReminders(t *testing.T) {
 		require.Empty(t, r.times(appio.RemindDeadline))
 		r.noReminders()
 	})
+	t.Run("or that an outage of the channel spared its attempts", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30", func(o *appio.Options) { o.Channels[1].Breaker = appio.Breaker{Least: 1} })
+		id := r.send(s, messageTo(giuseppe))
+		other := r.send(s, messageTo(giuseppe))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-15 09:30", 10*time.Minute)
+		r.fails = nil
+		r.until("2026-03-17 09:30", 2*24*time.Hour)
+		for _, m := range []appio.MessageID{id, other} {
+			require.Equal(t, 1, len(slices.DeleteFunc(slices.Clone(r.sent), func(x reminder) bool { return x.of != m })), "%v", r.sent)
+			require.Contains(t, r.outcomes(giuseppe, m, appio.Push), appio.OutcomeVoid)
+		}
+		r.sound()
+	})
 	t.Run("so it is of one that was still to be tried again", func(t *testing.T) {
 		t.Parallel()
 		r, s, _ := newReminded(t, "2026-03-10 09:30")
