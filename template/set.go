@@ -10,16 +10,25 @@ import (
 // A Set is templates in all their versions. It never changes.
 type Set struct{ all []*Template }
 
-// ParseFS reads all files that a pattern of patterns matches: see [fs.Glob]. A version of a template that two files have is refused.
+// ParseFS reads all files that a pattern of patterns matches: see [fs.Glob]. A pattern that matches none is an error, and so is a
+// version of a template that two files have.
 func ParseFS(fsys fs.FS, patterns ...string) (*Set, error) {
 	s := &Set{}
 	from := map[Ref]string{}
+	var read []string
 	for _, pattern := range patterns {
 		names, err := fs.Glob(fsys, pattern)
 		if err != nil {
 			return nil, fmt.Errorf("template: %w", err)
 		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("template: no file matches %q", pattern)
+		}
 		for _, name := range names {
+			if slices.Contains(read, name) { // by another pattern
+				continue
+			}
+			read = append(read, name)
 			source, err := fs.ReadFile(fsys, name)
 			if err != nil {
 				return nil, fmt.Errorf("template: %w", err)

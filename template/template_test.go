@@ -314,9 +314,11 @@ func TestParseFS(t *testing.T) {
 	require.ErrorContains(t, err, "b/altro.txt:1:")
 	_, err = ParseFS(files, "[")
 	require.Error(t, err)
-	s, err = ParseFS(files, "c/*")
+	_, err = ParseFS(files, "a/*", "c/*")
+	require.EqualError(t, err, `template: no file matches "c/*"`)
+	s, err = ParseFS(files, "a/*", "a/uno.txt")
 	require.NoError(t, err)
-	require.Empty(t, s.Templates())
+	require.Len(t, s.Templates(), 3)
 }
 
 // FuzzParse: a file is refused with a line, or is a template whose renderings are within the limits.

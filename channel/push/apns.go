@@ -50,9 +50,9 @@ func newAPNs(o *Apple, now func() time.Time) (*apns, error) {
 	if !usable(o.Key) {
 		return nil, &appio.FieldError{Field: "APNs.Key", Rule: "a private key of P-256"}
 	}
-	for field, s := range map[string]string{"KeyID": o.KeyID, "TeamID": o.TeamID, "Topic": o.Topic} {
-		if !plain(s) {
-			return nil, &appio.FieldError{Field: "APNs." + field, Rule: "letters, digits, dots and hyphens"}
+	for _, f := range [][2]string{{"KeyID", o.KeyID}, {"TeamID", o.TeamID}, {"Topic", o.Topic}} {
+		if !plain(f[1]) {
+			return nil, &appio.FieldError{Field: "APNs." + f[0], Rule: "letters, digits, dots and hyphens"}
 		}
 	}
 	a := &apns{

@@ -11,7 +11,7 @@
 //	// An app has registered: from now on its device is told. A citizen may have several.
 //	phone := push.Installation{Platform: push.APNs, Token: "8f0c..."}
 //	err = citizen.UpdateProfile(ctx, func(p *appio.Profile) error {
-//		p.Addresses = append(p.Addresses, appio.Address{ID: installationID, Channel: appio.Push, Value: phone.String()})
+//		p.Addresses = append(p.Addresses, appio.Address{ID: installationID, Channel: appio.Push, Value: phone.Value()})
 //		return nil
 //	})
 //

@@ -62,7 +62,7 @@ func Example() {
 		return
 	}
 	_ = mario.UpdateProfile(ctx, func(p *appio.Profile) error {
-		p.Addresses = append(p.Addresses, appio.Address{Channel: appio.Push, Value: installation.String()})
+		p.Addresses = append(p.Addresses, appio.Address{Channel: appio.Push, Value: installation.Value()})
 		return nil
 	})
 

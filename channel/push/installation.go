@@ -22,8 +22,7 @@ const (
 	FCM         Platform = "fcm"          // Google's Firebase Cloud Messaging
 )
 
-// An Installation is one installed app, or one browser, that has agreed to show notifications. It points to one person's device:
-// String is for Address.Value, not for a log.
+// An Installation is one installed app, or one browser, that has agreed to show notifications. It points to one person's device.
 type Installation struct {
 	Platform Platform
 	Token    string // of an app: for Apple the device token in lower-case hex; of FCM its registration token
@@ -37,19 +36,25 @@ type Installation struct {
 // maxValue is the most of an Address.Value.
 const maxValue = 2000
 
-// String is the installation as an Address.Value holds it: "apns:TOKEN", "apns-sandbox:TOKEN", "fcm:TOKEN" or
-// "web:P256DH:AUTH:ENDPOINT".
-func (i Installation) String() string {
+// Value is the installation as an Address.Value holds it: "apns:TOKEN", "apns-sandbox:TOKEN", "fcm:TOKEN" or
+// "web:P256DH:AUTH:ENDPOINT". It is not for a log.
+func (i Installation) Value() string {
 	if i.Platform == Web {
 		return strings.Join([]string{string(i.Platform), i.P256DH, i.Auth, i.Endpoint}, ":")
 	}
 	return string(i.Platform) + ":" + i.Token
 }
 
-// LogValue has the platform alone.
-func (i Installation) LogValue() slog.Value { return slog.StringValue(string(i.Platform) + ":***") }
+// String has the platform alone.
+func (i Installation) String() string { return string(i.Platform) + ":***" }
 
-// Parse reads what String writes, and nothing else. Its error has nothing of s.
+// GoString is that of String.
+func (i Installation) GoString() string { return i.String() }
+
+// LogValue is that of String.
+func (i Installation) LogValue() slog.Value { return slog.StringValue(i.String()) }
+
+// Parse reads what Value writes, and nothing else. Its error has nothing of s.
 func Parse(s string) (Installation, error) {
 	platform, rest, ok := strings.Cut(s, ":")
 	if !ok || len(s) > maxValue {
@@ -93,7 +98,7 @@ func ParseSubscription(text []byte) (Installation, error) {
 // Validate reports what cannot be an installation, as a [appio.FieldError], or is longer than an Address.Value may be.
 func (i Installation) Validate() error {
 	field, rule := i.problem()
-	if field == "" && len(i.String()) > maxValue {
+	if field == "" && len(i.Value()) > maxValue {
 		field, rule = "Installation", "at most 2000 bytes as a text"
 	}
 	if field != "" {

@@ -33,7 +33,7 @@ func TestInstallations(t *testing.T) {
 		got, err := push.Parse(text)
 		require.NoError(t, err)
 		require.Equal(t, i, got)
-		require.Equal(t, text, i.String())
+		require.Equal(t, text, i.Value())
 		require.NoError(t, i.Validate())
 	}
 }
@@ -102,6 +102,7 @@ func TestAnInstallationInALogHasNoToken(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&b, nil))
 	for _, i := range installations {
 		log.Info("registered", "installation", i)
+		fmt.Fprintf(&b, "%s %v %+v %#v %v\n", i, i, &i, i, []push.Installation{i})
 	}
 	for _, secret := range []string{deviceToken, fcmToken, p256dh, auth, "example.org"} {
 		require.NotContains(t, b.String(), secret)
@@ -123,8 +124,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if i.String() != text || len(text) > 2000 {
-			t.Errorf("%q is read, and written as %q", text, i.String())
+		if i.Value() != text || len(text) > 2000 {
+			t.Errorf("%q is read, and written as %q", text, i.Value())
 		}
 		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.Errorf("%q is no text of visible ASCII", text)
@@ -140,7 +141,7 @@ func FuzzParseSubscription(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := push.Parse(i.String()); err != nil || again != i {
+		if again, err := push.Parse(i.Value()); err != nil || again != i {
 			t.Errorf("%q is read, and its text is not: %v", text, err)
 		}
 	})

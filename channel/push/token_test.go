@@ -143,7 +143,7 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "0.0.0.0", "10.0.0.1", "169.254.169.254"} {
 		endpoint := "https://" + host + ":" + u.Port() + "/push"
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		err := ch.Deliver(ctx, generic(installation(t, b, endpoint).String()))
+		err := ch.Deliver(ctx, generic(installation(t, b, endpoint).Value()))
 		cancel()
 		require.Error(t, err, host)
 		require.NotContains(t, err.Error(), host)
@@ -156,7 +156,7 @@ func TestEndpointsInTheHostsOwnNetworkAreNotAsked(t *testing.T) {
 		}
 	}
 	o.Allow, o.Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-	marked(t, "parked", open(t, &push.Options{Web: o}).Deliver(t.Context(), generic(installation(t, b, server.URL).String())))
+	marked(t, "parked", open(t, &push.Options{Web: o}).Deliver(t.Context(), generic(installation(t, b, server.URL).Value())))
 	require.Empty(t, asked)
 }
 

@@ -247,7 +247,7 @@ func (s *pushService) options(key *ecdsa.PrivateKey) *push.WebPush {
 }
 
 func (s *pushService) value(path string) string {
-	return installation(s.t, s.browser, s.server.URL+path).String()
+	return installation(s.t, s.browser, s.server.URL+path).Value()
 }
 
 func (s *pushService) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -114,7 +114,7 @@ func channels(ctx context.Context, out io.Writer) (err error) {
 	if err := citizen.UpdateProfile(ctx, func(p *appio.Profile) error {
 		p.Addresses = []appio.Address{
 			{Channel: appio.Email, Value: "mario.rossi@posta.example.org", ValidatedAt: time.Now()},
-			{Channel: appio.Push, Value: browser.String()},
+			{Channel: appio.Push, Value: browser.Value()},
 		}
 		return nil
 	}); err != nil {

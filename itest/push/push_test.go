@@ -100,7 +100,7 @@ func record(t *testing.T) (*httptest.Server, func() []request) {
 func delivery(to push.Installation) appio.Delivery {
 	return appio.Delivery{
 		ID: "2QLKJHGF7DSAPOIU3YTREWQMNB", Channel: "push", Attempt: 1, Content: appio.Full, Message: "01KEAF3V4N5W7Q0Z8X2C6B1M9D",
-		Address: appio.Address{ID: "a", Channel: "push", Value: to.String()}, OrganizationName: "Comune di Esempio",
+		Address: appio.Address{ID: "a", Channel: "push", Value: to.Value()}, OrganizationName: "Comune di Esempio",
 		Subject: "Retta di ottobre", ExpiresAt: time.Now().Add(time.Hour + 30*time.Second),
 	}
 }
