@@ -451,6 +451,35 @@ func TestPause(t *testing.T) {
 		require.Equal(t, appio.Health{}, h, "nothing is left behind by a resume")
 	})
 
+	inBubble(t, "whose record is damaged stops all, until somebody says what is paused", func(t *testing.T) {
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		require.NoError(t, w.PauseChannel(ctx, appio.Email))
+		at := store.Read{Owner: "m/", Keys: []store.Key{"paused"}}
+		snaps, err := w.store.View(ctx, []store.Read{at})
+		require.NoError(t, err)
+		damaged := snaps[0].Records[0]
+		damaged.Value = append([]byte(nil), damaged.Value...)
+		damaged.Value[len(damaged.Value)-1] ^= 1
+		_, err = w.store.Commit(ctx, []store.Change{{Owner: at.Owner, Rev: snaps[0].Rev, Put: []store.Record{damaged}}})
+		require.NoError(t, err)
+
+		later := newTownOn(t, w.store)
+		later.send(later.Sender(s.ID()), messageTo(giuseppe))
+		require.Zero(t, later.flush(), "nobody knows what is paused")
+		h, err := later.Health(ctx)
+		require.NoError(t, err)
+		require.ErrorIs(t, h.Err, store.ErrCorrupt)
+		require.NoError(t, later.PauseChannel(ctx, appio.Push))
+		require.Equal(t, 1, later.flush())
+		require.Len(t, later.email.deliveries(), 1)
+		h, err = later.Health(ctx)
+		require.NoError(t, err)
+		require.NoError(t, h.Err)
+		require.Equal(t, 1, h.Quarantined, "its bytes are kept")
+	})
+
 	inBubble(t, "is of what there is", func(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		require.ErrorIs(t, w.PauseService(ctx, "nessuno"), appio.ErrNotFound)
