@@ -20,6 +20,7 @@ type court struct {
 	owners        map[store.Owner]int
 	citizenTruths [][]citizenTruth
 	serviceTruths [][]serviceTruth
+	pausings      map[int]*pausing // by service
 	messages      map[appio.MessageID]*message
 	markers       map[string]*message
 	decided       map[appio.MessageID]appio.Status
@@ -103,7 +104,7 @@ const (
 
 func newCourt(w *world) court {
 	c := court{
-		owners: map[store.Owner]int{}, citizenTruths: make([][]citizenTruth, w.plan.citizens), serviceTruths: make([][]serviceTruth, w.plan.services),
+		owners: map[store.Owner]int{}, citizenTruths: make([][]citizenTruth, w.plan.citizens), serviceTruths: make([][]serviceTruth, w.plan.services), pausings: map[int]*pausing{},
 		messages: map[appio.MessageID]*message{}, markers: map[string]*message{}, decided: map[appio.MessageID]appio.Status{},
 		inbox: make([][]*message, w.plan.citizens), ops: map[string]*op{}, byDelivery: map[appio.DeliveryID][]*attempt{},
 	}
@@ -416,6 +417,7 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	w.counts["deliveries"]++
 	w.tracef(l, "%s %d begins for citizen %d: %s by %s (%s)", d.ID, d.Attempt, a.citizen, d.Content, d.Channel, m.marker)
 	w.judgeStart(a)
+	w.judgePaused(a)
 	w.judgeSight(a)
 	w.judgeChoices(a, m)
 	w.judgeCopy(a)

@@ -34,6 +34,7 @@ func (w *world) heal() {
 
 	p := &process{w: w, index: len(w.places)}
 	l := p.make()
+	w.resumeAll(l)
 	before := w.now()
 	if _, err := l.engine.Flush(context.Background()); err != nil {
 		w.fail("flush: %v", err)

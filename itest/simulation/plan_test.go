@@ -59,6 +59,7 @@ var kinds = []string{
 	"mode", "preference", "preference", "preference", "switches", "switches", "address", "withdraw", "withdraw",
 	"read", "archive", "inbox", "inbox", "backwards", "consents", "status", "contact", "erase",
 	"stop", "start", "start", "secure", "activate", "key", "usekey", "replay", "health",
+	"pause", "resume", "resume",
 }
 
 // mishaps befall processes and the store.
