@@ -161,6 +161,21 @@ func TestReminders(t *testing.T) {
 		require.Equal(t, []string{"2026-03-04 09:30", "2026-03-07 09:30", "2026-03-09 08:00"}, r.times(appio.RemindUnpaid))
 		require.Equal(t, second, r.sent[2].of)
 	})
+	t.Run("which is not ended by one that goes by no channel", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 5 * 24 * time.Hour } })
+		other := r.put(func(s *appio.Service) { s.ID = "tari" })
+		require.NoError(t, c.SetPreference(t.Context(), "tari", appio.Preference{Inbox: true}))
+		r.want(c, appio.Reminders{Unpaid: true})
+		first := r.send(s, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-12 00:00", 10*time.Minute) // the reminders of the 8th and the 11th come to nothing
+		r.fails = nil
+		r.send(other, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.until("2026-03-31 00:00", 10*time.Minute)
+		require.Equal(t, []reminder{{"2026-03-16 08:00", appio.RemindUnpaid, first}}, r.sent)
+		r.sound()
+	})
 	t.Run("also where the first message's reminder is still to be tried again", func(t *testing.T) {
 		t.Parallel()
 		r, s, c := newReminded(t, "2026-03-01 09:30", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 5 * 24 * time.Hour } })
