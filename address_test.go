@@ -239,6 +239,20 @@ func TestBounced(t *testing.T) {
 		})
 	}
 
+	t.Run("does nothing to another value that was validated at the same moment", func(t *testing.T) {
+		t.Parallel()
+		ctx := t.Context()
+		w, _, c, d := delivered(t)
+		for _, change := range []func(a *appio.Address){
+			func(a *appio.Address) { a.Value = "altro@example.it" },
+			func(a *appio.Address) { a.ValidatedAt = d.Address.ValidatedAt },
+		} {
+			require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { change(&p.Addresses[0]); return nil }))
+		}
+		require.NoError(t, w.Bounced(ctx, d.Bounce))
+		require.Equal(t, d.Address.ValidatedAt, w.address(c).ValidatedAt)
+	})
+
 	t.Run("does nothing with a forged token, or after an erasure", func(t *testing.T) {
 		t.Parallel()
 		ctx := t.Context()

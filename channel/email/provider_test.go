@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,6 +29,17 @@ func TestFaultsOfTheServer(t *testing.T) {
 			o.TLS, o.Username, o.Password, o.Pause = email.Plain, "", "", channeltest.PauseOf // SMTP has no words for how long
 		})), &channeltest.Provider{Got: p.ids, Asked: p.count, Meet: p.meet}
 	})
+}
+
+func TestAServerThatDoesNotStopIsLeft(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	p.meet(channeltest.Endless)
+	s := &mailServer{addr: p.Addr().String()}
+	c := open(t, s.options(func(o *email.Options) { o.TLS, o.Username, o.Password = email.Plain, "", "" }))
+	start := time.Now()
+	require.Error(t, c.Deliver(t.Context(), delivery()))
+	require.Less(t, time.Since(start), 30*time.Second, "not when its time is up, which is a minute")
 }
 
 // A provider is a server that fails at the end of a message, where it knows which one it is.
