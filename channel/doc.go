@@ -54,7 +54,9 @@
 // or logged as a whole shows none of them.
 //
 // Withdraw is a token by which the person who received the message stops this service's use of this channel, with one click
-// and without a login: a channel that can show a link puts it into one, behind which the host calls Engine.Withdraw.
+// and without a login: a channel that can show a link puts it into one, behind which the host calls Engine.Withdraw. Bounce, with
+// Route.Bounces, is a token that goes along with the message where what cannot be delivered comes back: the host, or the channel's package,
+// finds it there and calls Engine.Bounced.
 //
 // # The same delivery twice
 //
