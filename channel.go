@@ -39,8 +39,8 @@ type Route struct {
 // It goes After the time at which the other may first deliver, unless the citizen has read or archived the message by then. It goes at
 // once where the other fails for good: refused when its turn comes, parked, or at an address that is gone; and at once, whether the
 // message is read or not, where the other may not be used to begin with. Where the other's time to live passes, so does its own;
-// otherwise that counts from when it goes. A fallback of a fallback keeps its time, which is after both. That time is of the decision:
-// quiet hours that are chosen later, and pauses, move the other alone, so that the fallback may come first. Reminders know none.
+// otherwise that counts from when it goes. A fallback of a fallback keeps its time, which is after both. Quiet hours
+// that put the other off put off what stands in for it; a pause does not. Reminders know none.
 type Fallback struct {
 	Of    string        // name of the other route; empty: no fallback
 	After time.Duration // at most 30 days

@@ -78,6 +78,11 @@ func playChoices(t *testing.T, r *rand.Rand) (sent, unsent int) {
 				quiet.Zone = "Europe/London"
 			}
 			p.quiet(c, quiet)
+			for _, m := range all {
+				if next := quiet.Next(now).Add(after); m.push && next.After(m.planned) {
+					m.planned = next
+				}
+			}
 		case 4:
 			if r.IntN(3) == 0 {
 				push, email = r.IntN(3) > 0, r.IntN(3) > 0

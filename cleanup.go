@@ -337,7 +337,7 @@ func (e *Engine) voidPass(ctx context.Context, owner store.Owner, retimed *atomi
 			if d.open(r, &w) != nil { // it is put aside when it is due
 				continue
 			}
-			if strings.HasPrefix(string(r.Key), prefixWaiting) || slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Quiet }) {
+			if strings.HasPrefix(string(r.Key), prefixWaiting) || slices.ContainsFunc(w.Entries, func(en workEntry) bool { return !en.Held }) {
 				byService[w.Service] = append(byService[w.Service], messageIDOf(r.Key))
 			}
 		}
@@ -388,7 +388,7 @@ func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []MessageID, retim
 						retimed.Store(true)
 						changed = true
 					}
-					if k == leasedKey(m) { // who holds it looks for itself
+					if en.Held { // who holds it looks for itself
 						continue
 					}
 					content, _, why := e.permitted(cs, svc, owner, en.Channel, en.Address, w.Secure, now)

@@ -2,6 +2,7 @@ package appio_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +107,54 @@ func TestFallback(t *testing.T) {
 		close(release)
 		<-flushed
 		require.Len(t, p.of(appio.Email), 1)
+		p.sound()
+	})
+	t.Run("nor where it was refused, and is allowed again, while the other was being sent", func(t *testing.T) {
+		t.Parallel()
+		first, release := make(chan struct{}, 1), make(chan struct{})
+		p, s, c := newFallback(t, "2026-03-10 09:00")
+		p.send(s, messageTo(giuseppe))
+		p.fails = func(d appio.Delivery) error {
+			if d.Channel == appio.Push {
+				p.mu.Unlock()
+				first <- struct{}{}
+				<-release
+				p.mu.Lock()
+			}
+			return nil
+		}
+		end := p.run()
+		<-first
+		wants := func(on ...string) {
+			require.NoError(t, c.SetPreference(t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(on...)}))
+		}
+		wants(appio.Push, "sms")
+		require.Eventually(t, func() bool { return !slices.Contains(keysOf(t, p.store, "c/"), "z/void") }, 10*time.Second, time.Millisecond)
+		wants(appio.Push, appio.Email, "sms")
+		close(release)
+		end()
+		p.until("2026-03-14 00:00", 10*time.Minute)
+		require.Empty(t, p.of(appio.Email), "what is refused is void, whatever the citizen wants later")
+		p.sound()
+	})
+	t.Run("does not come before what quiet hours have put off", func(t *testing.T) {
+		t.Parallel()
+		p, s, c := newPatient(t, "2026-03-10 22:00", func(o *appio.Options) {
+			o.Channels[0].Fallback = appio.Fallback{Of: appio.Push, After: 2 * time.Hour}
+		})
+		p.quiet(c, appio.QuietHours{From: 22 * time.Hour, To: 7 * time.Hour})
+		p.send(s, messageTo(giuseppe))
+		p.until("2026-03-11 01:00", 10*time.Minute)
+		p.quiet(c, appio.QuietHours{From: 22 * time.Hour, To: 11 * time.Hour}) // while it waits
+		p.until("2026-03-11 22:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-11 11:00", "email 2026-03-11 13:00"}, p.got)
+
+		p.got = nil
+		p.quiet(c, appio.QuietHours{})
+		p.send(s, messageTo(giuseppe))
+		p.quiet(c, appio.QuietHours{From: 22 * time.Hour, To: 7 * time.Hour}) // before it was looked at
+		p.until("2026-03-12 22:00", 10*time.Minute)
+		require.Equal(t, []string{"push 2026-03-12 07:00", "email 2026-03-12 09:00"}, p.got)
 		p.sound()
 	})
 	t.Run("goes at once where what it stands in for may not be used", func(t *testing.T) {

@@ -166,5 +166,21 @@ func (e *Engine) retime(w *workRecord, en *workEntry, p *profileRecord, now time
 	}
 	w.putOff(en, toMicro(next))
 	en.Quiet = next.After(now)
+	e.putOffFallbacks(w, en)
 	return true
+}
+
+// putOffFallbacks has what stands in for a delivery that was put off, and has not begun, wait as long after it as before.
+func (e *Engine) putOffFallbacks(w *workRecord, of *workEntry) {
+	for i := range w.Entries {
+		en := &w.Entries[i]
+		r := e.route(en.Channel)
+		if en.Fallback != of.Channel || en.Held || en.Attempts > 0 || r == nil || r.Fallback.Of != of.Channel || planted == "fallback-first" {
+			continue
+		}
+		if next := of.Next + r.Fallback.After.Microseconds(); next > en.Next {
+			w.putOff(en, next)
+			e.putOffFallbacks(w, en)
+		}
+	}
 }

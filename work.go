@@ -152,6 +152,7 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 		en.Quiet, en.Next = true, toMicro(now)
 		if next := max(r.quiet, toMicro(now)); planted != "quiet-short" {
 			w.putOff(en, next)
+			e.putOffFallbacks(w, en)
 		} else {
 			en.Next = next
 		}

@@ -28,6 +28,8 @@ func TestPlantedBugs(t *testing.T) {
 		bug("quiet-unseen", model, "step .* quiet"),
 		bug("quiet-stale", model, "step .* quiet"),
 		bug("fallback-late", model, "step .* quiet"),
+		bug("fallback-first", fallback, "FAIL: .*/does_not_come_before_what_quiet_hours_have_put_off"),
+		bug("fallback-first", model, "step .* quiet"),
 		bug("fallback-read", fallback, "FAIL: .*/is_not_sent_once_it_was_read"),
 		bug("fallback-blind", fallback, "FAIL: .*/nor_where_it_was_read_while_it_waited"),
 	)
