@@ -108,10 +108,10 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 	// guarded skips what is no longer as it was when it was due, and puts aside what cannot be read.
 	guarded := func(page func(tx *draft, c *cleanUpRecord) error) func(*draft) error {
 		return func(tx *draft) error {
-			now := tx.get(rec.Key)
-			if now == nil || !now.Due.Equal(rec.Due) {
+			if !tx.has(rec) { // also where a new one is due at the very same moment
 				return nil
 			}
+			now := tx.get(rec.Key)
 			var c cleanUpRecord
 			if err := tx.open(now, &c); errors.Is(err, store.ErrCorrupt) {
 				tx.quarantine(now)
