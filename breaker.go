@@ -90,7 +90,7 @@ func (l *line) look(now time.Time) {
 	if now.Before(l.since) {
 		l.since = now
 	}
-	if now.Sub(l.since) >= l.open {
+	if now.Sub(l.since) >= l.open || planted == "breaker-restless" {
 		l.state, l.since, l.probing, l.good, l.bad = breakerHalf, now, 0, 0, 0
 	}
 }
@@ -215,7 +215,7 @@ func (l *line) judge(now time.Time, probe callVerdict) {
 	}
 	switch n := l.good + l.bad; {
 	case n < b.Probes && float64(l.bad) < b.Share*float64(b.Probes):
-	case float64(l.bad) >= b.Share*float64(b.Probes):
+	case float64(l.bad) >= b.Share*float64(b.Probes), planted == "breaker-stuck":
 		l.state, l.since, l.open = breakerOpen, now, min(2*l.open, b.Longest)
 	default:
 		l.state, l.since, l.slots = breakerClosed, now, [breakerSlots]breakerSlot{}

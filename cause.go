@@ -34,7 +34,9 @@ func (e *Engine) resultOf(err error, a *attempt) (r result) {
 		}
 	}
 	r.cause = cause(err.Error(), a)
-	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
+	if r.after = e.opts.Backoff(a.it.entry.Attempts + 1); planted == "retry-at-once" {
+		r.after = 0
+	}
 	if m != nil {
 		r.after, r.asked = max(r.after, m.After), m.Verdict == verdict.Later
 	}

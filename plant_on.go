@@ -10,6 +10,6 @@ import "os"
 // void-at-once; for itest/channels: drain-endless, worker-left, close-early, first-come, one-lane, pause-late, pause-unseen,
 // poison-counts, outage-spends; for itest/reminders: reminder-missed, reminder-twice, reminder-backlog, reminder-overtaken,
 // reminder-elsewhere, reminder-night, reminder-read, reminder-paid, reminder-begun; for itest/choices, and the first for
-// itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read, fallback-blind,
-// fallback-first. See docs/guarantees.md.
+// itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read, fallback-blind, fallback-first; for
+// itest/providers: breaker-stuck, breaker-restless, retry-at-once. See docs/guarantees.md.
 var planted = os.Getenv("APPIO_PLANT")
