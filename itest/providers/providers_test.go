@@ -149,7 +149,7 @@ func newTown(t *testing.T) *town {
 		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
 			p.Addresses = []appio.Address{
 				{Channel: appio.Email, Value: fmt.Sprintf("citizen%d@example.org", i)},
-				{Channel: appio.Push, Value: push.Installation{Platform: push.APNs, Token: fmt.Sprintf("%064x", i)}.String()},
+				{Channel: appio.Push, Value: push.Installation{Platform: push.APNs, Token: fmt.Sprintf("%064x", i)}.Value()},
 				{Channel: "webhook", Value: fmt.Sprintf("%s/citizen/%d", w.hookURL, i)},
 			}
 			return nil
@@ -207,7 +207,12 @@ func (w *town) live(lasts time.Duration, of ...*provider) (took []time.Duration)
 // until waits for what has to come.
 func (w *town) until(come func() bool, otherwise string, args ...any) {
 	for limit := time.Now().Add(10 * time.Second); !come(); time.Sleep(5 * time.Millisecond) {
-		require.True(w.t, time.Now().Before(limit), append([]any{otherwise}, args...)...)
+		if time.Now().After(limit) {
+			for d, err := range w.engine.Parked().All(w.t.Context()) {
+				w.t.Logf("parked: message %d by %s: %s (%v)", w.number[d.Message], d.Channel, d.Cause, err)
+			}
+			w.t.Fatalf(otherwise+"; attempts: %v", append(args, w.engine.Counts().Attempts)...)
+		}
 		w.measure()
 	}
 }
