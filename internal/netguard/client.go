@@ -83,9 +83,11 @@ func New(o *Options) *Client {
 	dialer := &net.Dialer{Timeout: own.Timeout, Resolver: own.Resolver, ControlContext: c.control}
 	c.transport = &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := ofCall(ctx, own.Timeout)
+			defer cancel()
 			return dialer.DialContext(context.WithValue(ctx, triesKey{}, new(atomic.Int32)), network, address)
 		},
-		TLSClientConfig: config, TLSHandshakeTimeout: own.Timeout, ForceAttemptHTTP2: true,
+		DialTLSContext: c.dialTLS, TLSClientConfig: config, ForceAttemptHTTP2: true,
 		MaxIdleConns: 100, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxHeader,
 		DisableCompression: true, HTTP2: Pings(),
 	}
@@ -95,6 +97,46 @@ func New(o *Options) *Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c
+}
+
+// callKey is that of the request's context, in the context of the dial that is made for it. By itself package http has such a dial go on
+// when the request has ended, as another may use what comes of it: an endpoint that takes connections and says nothing, asked again
+// and again, would have more of them from us at a time than there are requests.
+type callKey struct{}
+
+// ofCall is a context for a dial that ends with the request that it is for, or with its time.
+func ofCall(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	dial, cancel := context.WithTimeout(ctx, timeout)
+	if call, ok := ctx.Value(callKey{}).(context.Context); ok {
+		stop := context.AfterFunc(call, cancel)
+		return dial, func() {
+			stop()
+			cancel()
+		}
+	}
+	return dial, cancel
+}
+
+// dialTLS makes a connection up to the end of its handshake.
+func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := ofCall(ctx, c.options.Timeout)
+	defer cancel()
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.transport.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	config := c.transport.TLSClientConfig.Clone() // in which package http has written that HTTP/2 is spoken
+	config.ServerName = cmp.Or(config.ServerName, host)
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // Pings have HTTP/2 look after a connection that says nothing. Where one has died in silence, as behind a firewall that forgot it,
@@ -161,11 +203,12 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if err := c.Check(req.URL); err != nil {
 		return nil, err
 	}
-	resp, err := c.client.Do(req)
+	ctx := req.Context()
+	resp, err := c.client.Do(req.WithContext(context.WithValue(ctx, callKey{}, ctx)))
 	if err != nil {
-		return nil, Clean(req.Context(), err)
+		return nil, Clean(ctx, err)
 	}
-	resp.Body = &body{resp.Body, req.Context(), c.options.MaxBody}
+	resp.Body = &body{resp.Body, ctx, c.options.MaxBody}
 	return resp, nil
 }
 

@@ -387,3 +387,41 @@ func TestOneNameLeadsToFewConnections(t *testing.T) {
 		}
 	}
 }
+
+// A server that takes connections and says nothing, as one behind a broken balancer, has no more of them than there are requests.
+func TestDialsEndWithTheirRequest(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"https", "http"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		var open atomic.Int64
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				open.Add(1)
+				serving.Go(func() {
+					_, _ = io.Copy(io.Discard, conn)
+					_ = conn.Close()
+					open.Add(-1)
+				})
+			}
+		})
+		at := netip.MustParseAddrPort(l.Addr().String())
+		c := New(&Options{Allow: []netip.Prefix{netip.PrefixFrom(at.Addr(), 32)}, Ports: []uint16{at.Port()}, Insecure: true})
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+"://"+at.String(), http.NoBody)
+			require.NoError(t, err)
+			_, err = c.Do(req)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		require.Eventually(t, func() bool { return open.Load() == 0 }, 5*time.Second, 10*time.Millisecond, "connections outlive their requests")
+		require.NoError(t, l.Close())
+		serving.Wait()
+	}
+}
