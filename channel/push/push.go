@@ -108,6 +108,7 @@ func provider(own *http.Client, only2 bool) *http.Client {
 		t = t.Clone()
 		t.MaxResponseHeaderBytes = maxAnswer
 		t.HTTP2 = netguard.Pings()
+		t.HTTP2.MaxReceiveBufferPerStream = maxAnswer // it is 4 MiB otherwise, of each answer
 		if only2 {
 			t.Protocols = new(http.Protocols)
 			t.Protocols.SetHTTP2(true)
