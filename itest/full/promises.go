@@ -69,7 +69,7 @@ var promises = []promise{
 		name: "providers", says: "A sick provider hurts only its own channel, by the real protocols of e-mail, push and webhooks",
 		parts: []part{{pkg: "itest/providers", test: "TestSickProviders", count: 5, until: map[string]float64{"outages": 60, "rounds": 20}}},
 		seen: "{outages} outages of an SMTP server, an APNs or a receiver of webhooks that hangs, breaks off, does not stop, talks nonsense, or whose channel panics: " +
-			"{delivered} deliveries, each taken once, {copies} copies where a connection was cut; {parked} poisonous ones parked, no others; median p99 of the healthy {p99 us_max} us at most, " +
+			"{delivered} deliveries, each taken once, {copies} copies of what was under way as a connection was cut or its time was over; {parked} poisonous ones parked, no others; median p99 of the healthy {p99 us_max} us at most, " +
 			"without a sick one {p99 alone us_max} us, {again} comparisons made again; a sick channel called {calls_max} times at most in an outage, and had all within {recovered ms_max} ms after it; " +
 			"{goroutines_max} goroutines, {memory MiB_max} MiB at most",
 	},

@@ -50,7 +50,7 @@ const (
 	// made again so often; one of the last two stretches, or of the quietest two so far, is enough. A sick provider that delays the
 	// others does so each time.
 	tolerance = 2 * time.Millisecond
-	tries     = 10
+	tries     = 15
 
 	mostGoroutines = 500       // of the engine, the channels and the providers together
 	mostMemory     = 256 << 20 // bytes of objects
@@ -111,10 +111,14 @@ func newTown(t *testing.T) *town {
 	require.NoError(t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: w.trust.Clone(), ForceAttemptHTTP2: true}}
+	usual := http.DefaultTransport.(*http.Transport) // of which the channel makes its own
+	trusting := usual.Clone()
+	trusting.TLSClientConfig = w.trust.Clone()
+	http.DefaultTransport = trusting
 	notify, err := push.New(&push.Options{APNs: &push.Apple{
-		Key: key, KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ", Topic: "it.example.app", URL: w.pushURL, Client: client,
+		Key: key, KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ", Topic: "it.example.app", URL: w.pushURL,
 	}})
+	http.DefaultTransport = usual
 	require.NoError(t, err)
 	hook, err := webhook.New(&webhook.Options{
 		Keys: []webhook.Key{w.key}, TLS: &tls.Config{RootCAs: w.trust.RootCAs}, Ports: []uint16{w.hookPort},
@@ -163,7 +167,6 @@ func newTown(t *testing.T) *town {
 		require.NoError(t, <-ended)
 		require.NoError(t, w.engine.Close())
 		require.NoError(t, mail.Close())
-		client.CloseIdleConnections()
 		require.NoError(t, s.Close())
 	}
 	return w
