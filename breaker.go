@@ -54,6 +54,7 @@ type line struct {
 	good    int                       // probes that were answered
 	bad     int                       // probes that failed
 	end     func(Outcome)             // for the Observer, once it closes
+	over    bool                      // the engine is closed
 }
 
 type breakerState uint8
@@ -233,13 +234,24 @@ func (l *line) opened(cause string) {
 		end(o)
 	}
 	l.mu.Lock()
-	closed := l.state == breakerClosed
-	if !closed {
+	over := l.over || l.state == breakerClosed // meanwhile
+	if !over {
 		l.end = done
 	}
 	l.mu.Unlock()
-	if closed { // meanwhile
+	if over {
 		done(Outcome{})
+	}
+}
+
+// close ends what is told of an outage: nobody learns of its end any more.
+func (l *line) close() {
+	l.mu.Lock()
+	end := l.end
+	l.end, l.over = nil, true
+	l.mu.Unlock()
+	if end != nil {
+		end(Outcome{})
 	}
 }
 

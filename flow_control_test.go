@@ -273,6 +273,7 @@ func TestPause(t *testing.T) {
 				return nil
 			}
 			end := w.run()
+			synctest.Wait()                              // Run takes what is sent
 			w.send(s, messageTo(personNumber(7), short)) // its e-mail is tried again, in the pause
 			synctest.Wait()
 			require.Len(t, all(w), 1)

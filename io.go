@@ -625,6 +625,9 @@ func (e *Engine) Close() error {
 	}
 	e.mu.Unlock()
 	e.writer.close()
+	for i := range e.lines {
+		e.lines[i].close()
+	}
 	e.end()
 	var err error
 	if e.owned {
