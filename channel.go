@@ -84,6 +84,7 @@ type Delivery struct {
 	To       fiscalcode.Person // empty unless Route.ByCode
 	Language string            // the citizen's first; empty: not chosen
 	Reminder ReminderKind      // that it is; empty: the message itself
+	Digest   *Digest           // that it is; nil: it is of one message
 	Withdraw string            // a token that withdraws this service's use of this channel; see Engine.Withdraw
 	Bounce   string            // with Route.Bounces: a token that says that the address takes nothing; see Engine.Bounced
 

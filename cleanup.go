@@ -60,7 +60,7 @@ func (c *Citizen) Erase(ctx context.Context) error {
 
 // erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
-var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixReminder, prefixQuarantine, string(taskTrim)}
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim)}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.
@@ -305,7 +305,7 @@ func (d *draft) trimPage(task store.Record, bills []store.Key) error {
 }
 
 // voidPending looks through a citizen's open work, ends what nobody holds and is no longer allowed, and sets anew when what waits for
-// the end of quiet hours is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
+// the end of quiet hours, or for a digest that is not wanted any more, is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
 // the end visible at once, and what need not wait any more go.
 func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string) error {
 	for {
@@ -388,6 +388,7 @@ func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []MessageID, retim
 					if en.Held { // who holds it looks for itself
 						continue
 					}
+					changed = w.hasten(en, cs, now) || changed
 					content, _, why := e.permitted(cs, svc, owner, en.Channel, en.Address, w.Secure, now)
 					if content != None || e.route(en.Channel) == nil {
 						continue

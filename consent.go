@@ -75,6 +75,8 @@ type DeliveryOutcome struct {
 	Late     bool   // the channel answered after the engine had given the attempt up
 
 	QuietBasis string // by which it was delivered in the citizen's quiet hours: see Service.QuietBasis; empty: it was not
+
+	Digest MessageID `json:",omitzero"` // that it was of, with other messages of which this is the same delivery; empty: of none
 }
 
 // OutcomeResult is how a delivery ended.
@@ -401,7 +403,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		ev.What = string(ChangedPreference)
 		if s != nil {
 			shown := e.effective(before, s)
-			ev.Before = preferenceRecord{c.service, shown.Inbox, shown.Channels, shown.ReadStatus, shown.SettingsVersion}
+			ev.Before = preferenceRecord{c.service, shown.Inbox, shown.Channels, shown.ReadStatus, shown.SettingsVersion, shown.Digest}
 		}
 		ev.After = *after.preference
 	}
@@ -454,7 +456,7 @@ func takesAway(before, after *consentState, was, is Preference) bool {
 		return false
 	case q == nil || p.Mode != q.Mode || p.Quiet.hours() != q.Quiet.hours() || p.Inbox && !q.Inbox || lowered(p.Channels, q.Channels):
 		return true
-	case was.Inbox && !is.Inbox || lowered(was.Channels, is.Channels):
+	case was.Inbox && !is.Inbox || was.Digest && !is.Digest || lowered(was.Channels, is.Channels):
 		return true
 	}
 	for i := range p.Addresses {
@@ -575,7 +577,7 @@ func (e *Engine) listConsents(ctx context.Context, owner store.Owner, p position
 }
 
 func (r preferenceRecord) preference() Preference {
-	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion}
+	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion, r.Digest}
 }
 
 // Explain is the record of how a message was decided and what became of its deliveries.
@@ -617,19 +619,37 @@ func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (
 	out := DecisionRecord{
 		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(),
 	}
-	var over outcomeRecord
-	if _, err := d.read(outcomeKey(id), &over); err != nil {
+	over, err := d.over(id)
+	if err != nil {
 		return DecisionRecord{}, err
+	}
+	for _, o := range over {
+		out.Outcomes = append(out.Outcomes, o.outcome())
+	}
+	if r.Digest != "" {
+		if err := e.explainDigest(ctx, owner, &out, r.Digest); err != nil {
+			return DecisionRecord{}, err
+		}
+	}
+	return out, nil
+}
+
+// over is what became of the deliveries of a message, or of a digest, that are over.
+func (d *draft) over(id MessageID) ([]outcomeItem, error) {
+	var r outcomeRecord
+	if _, err := d.read(outcomeKey(id), &r); err != nil {
+		return nil, err
 	}
 	for _, k := range []store.Key{waitingKey(id), leasedKey(id)} {
 		var w workRecord
 		if _, err := d.read(k, &w); err != nil {
-			return DecisionRecord{}, err
+			return nil, err
 		}
-		over.Items = append(over.Items, w.Done...)
+		r.Items = append(r.Items, w.Done...)
 	}
-	for _, o := range over.Items {
-		out.Outcomes = append(out.Outcomes, DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis})
-	}
-	return out, nil
+	return r.Items, nil
+}
+
+func (o *outcomeItem) outcome() DeliveryOutcome {
+	return DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis, ""}
 }

@@ -146,7 +146,14 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 		for _, k := range d.consentKeys(it.service) {
 			d.want(k, &v.reads[i])
 		}
-		d.want(messageKey(it.message), &v.reads[i])
+		if it.digest == nil {
+			d.want(messageKey(it.message), &v.reads[i])
+		} else {
+			for _, id := range it.digest.of.Messages {
+				d.want(messageKey(id), &v.reads[i])
+				d.want(stateKey(id), &v.reads[i])
+			}
+		}
 		if it.entry.conditional() {
 			d.want(stateKey(it.message), &v.reads[i])
 		}
@@ -215,9 +222,19 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		a.basis = svc.QuietBasis
 	}
 	var m *messageRecord
-	if seen.known != nil {
+	var digest *Digest
+	switch {
+	case it.digest != nil:
+		m = &messageRecord{} // it has no day and no notice of its own
+		if digest, err = it.open(seen.draft, content, cs.profile.Languages, now); err != nil {
+			return unreadable(err)
+		}
+		if digest.Count == 0 {
+			return &result{kind: resultVoid, cause: causeNothingLeft}
+		}
+	case seen.known != nil:
 		m = seen.known.message
-	} else {
+	default:
 		m = &messageRecord{}
 		found, err := seen.draft.read(messageKey(it.message), m)
 		switch {
@@ -258,7 +275,12 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 	if route.ByCode {
 		a.delivery.To = fiscalcode.Person(cs.profile.Code)
 	}
-	if content == Full {
+	if digest != nil {
+		a.delivery.Digest = digest
+		if content == Full {
+			a.delivery.Subject, a.delivery.Markdown, a.delivery.TextLanguage = digest.write(svc.Name, a.delivery.Language)
+		}
+	} else if content == Full {
 		whole := m.message("").In(cs.profile.Languages...)
 		a.delivery.Subject, a.delivery.Markdown, a.delivery.Payment = whole.Subject, whole.Markdown, whole.Payment
 		a.delivery.TextLanguage = whole.Language

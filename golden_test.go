@@ -195,6 +195,7 @@ var recordKinds = map[string]func() any{
 	"spread":        func() any { return &spreadRecord{} },
 	"paused":        func() any { return &pauseRecord{} },
 	"reminder":      func() any { return &reminderRecord{} },
+	"digest":        func() any { return &digestRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -203,6 +204,7 @@ const (
 	goldenService = ServiceID("tari")
 	goldenKey     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	goldenID      = MessageID("01HZY3V7K8QZ4M5N6P7R8S9T0V")
+	goldenDigest  = MessageID("01HZY3V7K8QZ4M5N6P7R8S9T0W")
 	goldenOrg     = fiscalcode.Organization("01199250158")
 )
 
@@ -384,6 +386,27 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			ID: "gggggggggggggggggggggggggg", Channel: Email, Next: at, Attempts: 10, Expires: at + 2, Fallback: Push, Quiet: true}})
 	add("outcome.quiet", person, nil, store.Record{Key: outcomeKey(goldenID)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{
 		{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Push, Result: OutcomeDelivered, At: at, Attempts: 1, Basis: "d.lgs. 1/2018, art. 17"}}})
+	add("preference.digest", person, person.personal, store.Record{Key: person.preferenceKey(goldenService)}, &preferenceRecord{
+		Service: goldenService, Inbox: true, Channels: Channels{Email: Full}, SettingsVersion: 1, Digest: true})
+	add("consent-event.digest", person, nil, store.Record{Key: historyKey(1)}, &consentEvent{
+		Number: 1, ID: "mfrggzdfmztwq2lknnwg23tpoa", At: at, What: string(ChangedPreference), Service: goldenService, Mode: Auto, By: string(ByCitizen),
+		Before: preferenceRecord{Service: goldenService, Inbox: true, Digest: true}, After: preferenceRecord{Service: goldenService, Inbox: true, Digest: true}})
+	facts = Facts{Known: true, Mode: Auto, Inbox: true, HasPreference: true, InboxPreference: true, Due: 72 * time.Hour, Channels: []ChannelFacts{
+		{Name: Email, Switch: Full, Preference: Full, Address: true, Validated: true, Digest: 8 * time.Hour}}}
+	decision = Decide(facts)
+	gathering := newDecisionRecord(goldenService, at, &facts, &decision)
+	gathering.Digest = goldenDigest
+	add("decision.digest", person, nil, store.Record{Key: decisionKey(goldenID)}, gathering)
+	add("digest", person, nil, store.Record{Key: person.digestKey(goldenService, true)}, &digestRecord{Service: goldenService, Digest: goldenDigest})
+	of := &gathered{Messages: []MessageID{goldenID}, Longest: time.Hour}
+	add("work.digest", person, nil, store.Record{Key: waitingKey(goldenDigest), Lane: backlogLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Digest: of, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Email, Next: at}},
+			Done: []outcomeItem{{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Email, Result: OutcomeDelivered, At: at, Attempts: 1, Without: &of.Messages}}})
+	add("outcome.digest", person, nil, store.Record{Key: outcomeKey(goldenDigest)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{
+		{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Email, Result: OutcomeDelivered, At: at, Attempts: 1, Without: &of.Messages}}})
+	add("parked.digest", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenDigest, At: at, Lifetime: 1, Digest: of,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Email, Next: at}})
 	return cases
 }
 

@@ -367,7 +367,7 @@ var (
 		prefixPreference: "preference", prefixActivation: "activation", prefixDecision: "decision", prefixHistory: "consent",
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
-		prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
+		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
 		prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{

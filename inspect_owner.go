@@ -36,6 +36,7 @@ type messageFacts struct {
 	there, state      bool
 	blind             bool // the decision cannot be read
 	waiting, underWay bool
+	digest            bool // it is no message, but open work of some
 }
 
 func newOwnerReader(name store.Owner, c *codec) *ownerReader {
@@ -231,6 +232,11 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		}
 	case "receipt":
 		into(&receiptRecord{})
+	case "digest":
+		var d digestRecord
+		if into(&d) && rec.Key != r.c.digestKey(d.Service, false) && rec.Key != r.c.digestKey(d.Service, true) {
+			r.problem(kind, "", "it is for another service")
+		}
 	case "reminder":
 		into(&reminderRecord{})
 	case "effect":
@@ -301,6 +307,7 @@ func (r *ownerReader) decision(id MessageID, d *decisionRecord) {
 
 func (r *ownerReader) work(kind string, id MessageID, rec *store.Record, w *workRecord) {
 	f := r.facts(id)
+	f.digest = w.Digest != nil
 	f.waiting, f.underWay = f.waiting || kind == "waiting work", f.underWay || kind == "leased work"
 	switch {
 	case !slices.Contains([]store.Lane{deliveryLane(w.Service), backlogLane(w.Service), pausedLane(w.Service)}, rec.Lane) || rec.Due.IsZero():
@@ -330,6 +337,7 @@ func (r *ownerReader) end() {
 		case f.there || erased:
 		case f.processed:
 			r.problem("decision", id, "it was processed, and the message is missing")
+		case f.digest:
 		case f.waiting || f.underWay:
 			r.problem("open work", id, "its message is missing")
 		case f.state:

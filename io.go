@@ -99,6 +99,9 @@ type Options struct {
 	// Reminders reminds citizens who want it of what they have not read or paid, and of deadlines. Nil: nobody is reminded.
 	Reminders *ReminderSchedule
 
+	// DigestHour is the hour at which digests go out, in Italian time: see Preference.Digest. From 1 to 23; 0: 8.
+	DigestHour int
+
 	// PaymentTimeout bounds one call of Payments; 0: 10 s. There are 256 calls at a time; more wait within their own time.
 	PaymentTimeout time.Duration
 
@@ -169,6 +172,9 @@ func (o *Options) complete() error {
 	if o.MaxAttempts == 0 {
 		o.MaxAttempts = 10
 	}
+	if o.DigestHour == 0 {
+		o.DigestHour = 8
+	}
 	if o.ContactRate == 0 {
 		o.ContactRate = 20
 	}
@@ -178,6 +184,8 @@ func (o *Options) complete() error {
 		return invalid("Options", "durations of 0 or more")
 	case o.DeliverTimeout > o.longest():
 		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
+	case o.DigestHour < 0 || o.DigestHour > 23:
+		return invalid("Options.DigestHour", "1 to 23")
 	case o.MaxAttempts < 0:
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):

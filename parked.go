@@ -140,7 +140,7 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		if en.Fallback == "" || en.Next < at {
 			en.Next = at
 		}
-		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime}
+		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime, Digest: p.Digest}
 		from, err := tx.openWork(p.Message, w)
 		if err != nil {
 			return err

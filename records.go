@@ -34,6 +34,7 @@ const (
 	prefixBill          = "b/"   // + pseudonym of the RPT id
 	prefixReceipt       = "y/"   // + when it was paid, and the same pseudonym
 	prefixEffect        = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
+	prefixDigest        = "g/"   // + pseudonym of the service, and of secrecy: the digest that its messages are gathered in; E
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
@@ -131,6 +132,15 @@ func keysOfWork(id MessageID) workKeys {
 func (k workKeys) leased() store.Key  { return k[0] }
 func (k workKeys) waiting() store.Key { return k[1] }
 func (k workKeys) outcome() store.Key { return k[2] }
+
+// digestKey is of a service's digests; what asks for secure channels is gathered for itself.
+func (c *ownerCodec) digestKey(id ServiceID, secure bool) store.Key {
+	k := prefixDigest + store.Key(c.serviceAlias(id))
+	if secure {
+		k += stateSuffix
+	}
+	return k
+}
 
 func historyKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
 
@@ -372,6 +382,7 @@ type preferenceRecord struct {
 	Channels        Channels  `msgpack:"c,omitempty"`
 	ReadStatus      bool      `msgpack:"r,omitempty"`
 	SettingsVersion int       `msgpack:"s"`
+	Digest          bool      `msgpack:"d,omitempty"`
 }
 
 type activationRecord struct {
@@ -539,11 +550,19 @@ type decisionRecord struct {
 	Status   Status             `msgpack:"s"`
 	Rule     Rule               `msgpack:"r"`
 	Channels []channelRuleEntry `msgpack:"c,omitempty"`
+	Digest   MessageID          `msgpack:"g,omitempty"` // in whose open work it was gathered; empty: in none
+}
+
+// A digestRecord names the digest that a service's messages are gathered in. It is a hint: the digest may have gone.
+type digestRecord struct {
+	Service ServiceID `msgpack:"n"`
+	Digest  MessageID `msgpack:"g"`
 }
 
 type channelRuleEntry struct {
 	Name    string  `msgpack:"n"`
 	Content Content `msgpack:"c,omitempty"`
+	Digest  bool    `msgpack:"d,omitempty"`
 	Rule    Rule    `msgpack:"r,omitempty"`
 
 	After time.Duration `msgpack:"a,omitempty"`
@@ -557,6 +576,7 @@ type factsRecord struct {
 	Activation Activation        `msgpack:"a,omitempty"`
 	Age        time.Duration     `msgpack:"g,omitempty"`
 	QuietBasis string            `msgpack:"q,omitempty"`
+	Due        time.Duration     `msgpack:"u,omitempty"`
 	Channels   []channelFactsRec `msgpack:"n,omitempty"`
 }
 
@@ -567,19 +587,20 @@ type channelFactsRec struct {
 	Secure     Content `msgpack:"s,omitempty"`
 	Flags      uint8   `msgpack:"f,omitempty"`
 
-	Quiet time.Duration `msgpack:"q,omitempty"`
-	Of    string        `msgpack:"o,omitempty"`
-	After time.Duration `msgpack:"a,omitempty"`
+	Quiet  time.Duration `msgpack:"q,omitempty"`
+	Digest time.Duration `msgpack:"d,omitempty"`
+	Of     string        `msgpack:"o,omitempty"`
+	After  time.Duration `msgpack:"a,omitempty"`
 }
 
 func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *decisionRecord {
 	r := &decisionRecord{Service: service, At: at, RuleSet: RuleSet, Status: d.Status, Rule: d.Rule, Facts: factsRecord{
 		Flags: bits(f.Known, f.Inbox, f.HasPreference, f.InboxPreference, f.Secure),
-		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age, QuietBasis: f.QuietBasis,
+		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age, QuietBasis: f.QuietBasis, Due: f.Due,
 	}}
 	r.Facts.Channels = make([]channelFactsRec, len(f.Channels))
 	for i, c := range f.Channels {
-		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated), c.Quiet, c.Fallback.Of, c.Fallback.After}
+		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated), c.Quiet, c.Digest, c.Fallback.Of, c.Fallback.After}
 	}
 	r.Channels = make([]channelRuleEntry, len(d.Channels))
 	for i, c := range d.Channels {
@@ -589,10 +610,10 @@ func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *deci
 }
 
 func (r *decisionRecord) facts() Facts {
-	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age, QuietBasis: r.Facts.QuietBasis}
+	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age, QuietBasis: r.Facts.QuietBasis, Due: r.Facts.Due}
 	unbits(r.Facts.Flags, &f.Known, &f.Inbox, &f.HasPreference, &f.InboxPreference, &f.Secure)
 	for _, c := range r.Facts.Channels {
-		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure, Quiet: c.Quiet, Fallback: Fallback{c.Of, c.After}}
+		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure, Quiet: c.Quiet, Digest: c.Digest, Fallback: Fallback{c.Of, c.After}}
 		unbits(c.Flags, &e.Address, &e.Validated)
 		f.Channels = append(f.Channels, e)
 	}
@@ -640,7 +661,7 @@ type consentEvent struct {
 	Quiet    *quietRecord     `msgpack:"q,omitempty"` // of the profile, after the change
 }
 
-// A workRecord is what is left to do for a message: all its deliveries, and who holds them.
+// A workRecord is what is left to do for a message, or for a digest: all its deliveries, and who holds them.
 type workRecord struct {
 	Service ServiceID     `msgpack:"n"`
 	Secure  bool          `msgpack:"s,omitempty"` // by the message
@@ -648,6 +669,13 @@ type workRecord struct {
 	Lease   *leaseRecord  `msgpack:"l,omitempty"`
 	Entries []workEntry   `msgpack:"d"`
 	Done    []outcomeItem `msgpack:"o,omitempty"`
+	Digest  *gathered     `msgpack:"g,omitempty"` // nil: it is of one message
+}
+
+// gathered is what a digest is of. It never changes: another takes its place.
+type gathered struct {
+	Messages []MessageID   `msgpack:"m"`
+	Longest  time.Duration `msgpack:"l"` // of their times to live, by which the digest's own ends
 }
 
 type leaseRecord struct {
@@ -689,6 +717,7 @@ type outcomeItem struct {
 	Cause    string        `msgpack:"e,omitempty"`
 	Late     bool          `msgpack:"l,omitempty"`
 	Basis    string        `msgpack:"q,omitempty"` // by which it was delivered in quiet hours
+	Without  *[]MessageID  `msgpack:"w,omitempty"` // of a digest that was delivered: the messages that it left out; nil: none
 }
 
 type outcomeRecord struct {
@@ -703,6 +732,7 @@ type parkedRecord struct {
 	At       int64     `msgpack:"t"`
 	Lifetime int64     `msgpack:"l"` // microseconds that a replay may go on for
 	Entry    workEntry `msgpack:"e"`
+	Digest   *gathered `msgpack:"g,omitempty"` // nil: it is of one message
 }
 
 // A cleanUpRecord is a task that goes on in pages; From is where the next one starts.

@@ -18,7 +18,7 @@ func TestRecordsAreWrittenAsTheirTagsSay(t *testing.T) {
 	for range 300 {
 		for _, v := range []any{
 			&messageRecord{}, &translationRecord{}, &noticeRecord{}, &decisionRecord{}, &channelRuleEntry{}, &factsRecord{}, &channelFactsRec{}, &workRecord{},
-			&leaseRecord{}, &workEntry{}, &outcomeItem{}, &outcomeRecord{}, &withdrawal{},
+			&gathered{}, &leaseRecord{}, &workEntry{}, &outcomeItem{}, &outcomeRecord{}, &withdrawal{},
 		} {
 			require.Implements(t, (*packer)(nil), v)
 			fill(random, reflect.ValueOf(v).Elem())

@@ -530,7 +530,7 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 			c.After, c.For = 0, ""
 		}
 	}
-	added := e.appendEntries(nil, cs.profile, &decision, now, 0, func(route *Route) bool { return route.Reminders })
+	added := e.appendEntries(nil, cs.profile, &decision, now, 0, func(r *Route, _ *ChannelDecision) bool { return r.Reminders })
 	if len(added) == 0 { // nor does it end another
 		return nil
 	}

@@ -146,6 +146,7 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 	ops := make([]*op, 0, len(ms))
 	at := make([]int, 0, len(ms))
 	as := make([]acceptance, len(ms))
+	var gathered []int
 	for i := range ms {
 		a := &as[i]
 		if err := a.prepare(s, ms[i]); err != nil {
@@ -161,14 +162,19 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 	for len(ops) > 0 {
 		n := min(len(ops), sendTogether)
 		for j, err := range s.e.writer.do(ctx, ops[:n]...) {
-			if i := at[j]; err != nil { // the operation may still be under way
+			i := at[j]
+			switch {
+			case err == errGathers: // as apply returned it
+				gathered = append(gathered, i)
+			case err != nil: // the operation may still be under way
 				results[i] = Result{Err: err}
-			} else {
+			default:
 				results[i] = as[i].result
 			}
 		}
 		ops, at = ops[n:], at[n:]
 	}
+	s.sendGathered(ctx, as, gathered, results)
 }
 
 // sendTogether is how many messages of a batch are asked of the writer at a time, so that others' come between.
@@ -200,7 +206,8 @@ type acceptance struct {
 	rptID   pagopa.RPTID // of its notice, where notices are followed
 	bill    store.Key    // likewise; "": there is none
 	id      MessageID
-	body    []byte // of the message, with a Key
+	body    []byte      // of the message, with a Key
+	digest  []store.Key // of the open digest, where that has to be known
 	result  Result
 	counted bool         // against its service's rate
 	rule    Rule         // that decided it; empty: it was sent before
@@ -243,6 +250,7 @@ func (a *acceptance) op() *op {
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
 	}
+	keys = append(keys, a.digest...)
 	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a}
 	return &a.doing
 }
@@ -297,7 +305,12 @@ func (a *acceptance) apply(tx *draft) error {
 		return err
 	}
 	facts := e.facts(cs, svc, m.SecureChannels, now)
+	e.digestFacts(&facts, cs, m.Due, now)
 	decision := Decide(facts)
+	into, err := a.gather(tx, cs, &decision, now)
+	if err != nil {
+		return err
+	}
 	a.result, a.rule = Result{ID: a.id, Status: decision.Status}, decision.Rule
 
 	// From here on records are put; the decision is the first, since it is nobody else's.
@@ -305,7 +318,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if decision.Status == Rejected {
 		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
 	}
-	if err := tx.putSealed(record, newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)); err != nil {
+	decided := newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)
+	if into != nil {
+		decided.Digest = into.id
+	}
+	if err := tx.putSealed(record, decided); err != nil {
 		return err
 	}
 	if a.body != nil {
@@ -349,6 +366,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := a.remindOf(tx, cs.profile, stored, now); err != nil {
 		return err
 	}
+	if into != nil {
+		if err := a.putDigest(tx, into); err != nil {
+			return err
+		}
+	}
 	return a.putWork(tx, cs, stored, &decision, now)
 }
 
@@ -363,7 +385,7 @@ const (
 func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *Decision, now time.Time) error {
 	e, p := a.s.e, cs.profile
 	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
-	w.Entries = e.appendEntries(nil, p, d, now, a.m.TimeToLive, func(*Route) bool { return true })
+	w.Entries = e.appendEntries(nil, p, d, now, a.m.TimeToLive, notDigest)
 	if len(w.Entries) == 0 {
 		return nil
 	}
@@ -397,7 +419,7 @@ const (
 
 // appendEntries appends the deliveries that a decision allows, by some of the routes. The time of those that have to wait, ttl, counts from
 // when they go.
-func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, ttl time.Duration, by func(*Route) bool) []workEntry {
+func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, ttl time.Duration, by func(*Route, *ChannelDecision) bool) []workEntry {
 	for i, c := range d.Channels {
 		r := &e.opts.Channels[i]
 		en := workEntry{Channel: r.Name, Next: toMicro(now), Fallback: c.For}
@@ -406,7 +428,7 @@ func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decisio
 			en.Expires = en.Next + ttl.Microseconds()
 		}
 		switch {
-		case c.Content == None || !by(r):
+		case c.Content == None || !by(r, &d.Channels[i]):
 		case r.ByCode:
 			en.ID = newDeliveryID()
 			entries = append(entries, en)

@@ -91,7 +91,7 @@ func (e *Engine) Withdraw(ctx context.Context, token string) error {
 				return nil, nil
 			}
 			delete(p.Channels, w.Channel)
-			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion}, nil
+			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion, p.Digest}, nil
 		}})
 	if errors.Is(err, ErrErasing) {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
-// Open work of a message is one record with all its deliveries. It waits under q/w/ and is due at the earliest of them; claimed,
+// Open work of a message, or of a digest, is one record with all its deliveries. It waits under q/w/ and is due at the earliest of them; claimed,
 // it stands under q/l/ and is due when the lease may be taken over; when nothing is left, what became of the deliveries goes
 // to o/ and the record is deleted.
 
@@ -26,14 +26,15 @@ type item struct {
 	entry   workEntry
 	started time.Duration // on the monotonic clock, before the claim was committed
 	flow    *flow
-	share   *share // of the queue that it is in
+	share   *share      // of the queue that it is in
+	digest  *itemDigest // nil: it is one message's
 }
 
 // newItems are the entries that are held under the record's lease.
 func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration, f *flow) (items []*item) {
 	for _, en := range w.Entries {
 		if en.Held {
-			items = append(items, &item{owner, id, w.Service, w.Secure, w.expires(&en), *w.Lease, en, started, f, nil})
+			items = append(items, &item{owner, id, w.Service, w.Secure, w.expires(&en), *w.Lease, en, started, f, nil, w.itemDigest()})
 		}
 	}
 	return items
@@ -109,10 +110,13 @@ func (o *outcome) apply(tx *draft) error {
 			return err
 		}
 		return tx.putOutcomes(keys, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
-			toMicro(now), it.entry.Attempts + 1, "", true, r.basis}})
+			toMicro(now), it.entry.Attempts + 1, "", true, r.basis, it.digest.left()}})
 	}
 	if err := e.settle(tx, it.message, w, i, r, now); err != nil {
 		return err
+	}
+	if r.kind == resultDelivered {
+		w.Done[len(w.Done)-1].Without = it.digest.left()
 	}
 	if err := tx.putWork(keys, w, keys.leased()); err != nil {
 		return err
@@ -126,7 +130,7 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	en := &w.Entries[i]
 	en.Held, en.Claims, en.Quiet = false, 0, false
 	over := func(res OutcomeResult, attempts int) {
-		w.end(i, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false, r.basis})
+		w.end(i, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false, r.basis, nil})
 	}
 	if r.cause != "" {
 		en.Cause = r.cause
@@ -185,11 +189,11 @@ func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Ti
 	en.Held, en.Claims, en.Quiet, en.Paused = false, 0, false, 0
 	life := w.expires(&en) - toMicro(now)
 	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
-		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en})
+		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en, w.Digest})
 	if err != nil {
 		return err
 	}
-	w.end(i, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false, ""})
+	w.end(i, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false, "", nil})
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (c *Channel) page(d *appio.Delivery) *page {
 		p.Logo = template.URL("cid:" + c.logoID())
 	}
 	p.Why = fmt.Sprintf(w.because, p.Platform)
-	if c.o.Message != nil {
+	if c.o.Message != nil && d.Digest == nil { // whose id is no message's
 		if link := c.o.Message(d.Message); https(link) {
 			p.Action, p.Link = w.read, link
 		}
