@@ -62,6 +62,7 @@ type DecisionRecord struct {
 	Facts    Facts
 	Decision Decision
 	Outcomes []DeliveryOutcome // of the deliveries that are over
+	Digest   MessageID         `json:",omitzero"` // in which some of its deliveries are gathered; empty: in none
 }
 
 // A DeliveryOutcome is how a delivery ended.
@@ -617,7 +618,7 @@ func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (
 		return DecisionRecord{}, ErrNotFound
 	}
 	out := DecisionRecord{
-		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(),
+		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(), Digest: r.Digest,
 	}
 	over, err := d.over(id)
 	if err != nil {
@@ -627,7 +628,7 @@ func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (
 		out.Outcomes = append(out.Outcomes, o.outcome())
 	}
 	if r.Digest != "" {
-		if err := e.explainDigest(ctx, owner, &out, r.Digest); err != nil {
+		if err := e.explainDigest(ctx, owner, &out); err != nil {
 			return DecisionRecord{}, err
 		}
 	}

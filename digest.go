@@ -261,7 +261,8 @@ func (w *workRecord) hasten(en *workEntry, cs *consentState, now time.Time) bool
 }
 
 // explainDigest adds to a message's explanation what became of the digest that it was gathered in.
-func (e *Engine) explainDigest(ctx context.Context, owner store.Owner, out *DecisionRecord, id MessageID) error {
+func (e *Engine) explainDigest(ctx context.Context, owner store.Owner, out *DecisionRecord) error {
+	id := out.Digest
 	d, err := e.view(ctx, owner, store.Range{}, "", outcomeKey(id), waitingKey(id), leasedKey(id))
 	if err != nil {
 		return err

@@ -123,6 +123,7 @@ func TestDigest(t *testing.T) {
 			require.Equal(t, []string{"delivered"}, r.fate(id))
 			for _, o := range x.Outcomes {
 				require.Equal(t, o.Channel == appio.Email, o.Digest != "")
+				require.NotEmpty(t, x.Digest)
 				if id != d && o.Channel == appio.Email {
 					require.Equal(t, one.ID, o.ID)
 					require.Equal(t, one.Message, o.Digest)

@@ -23,6 +23,7 @@ type plan struct {
 	leaps     bool          // the clock leaps by hours: with one process only, since two may differ by MaxSkew
 	quiet     bool          // push and letters interrupt, and citizens choose quiet hours
 	fallback  time.Duration // after which e-mail stands in for push; 0: it goes in any case
+	digests   bool          // citizens choose digests
 	weather   weather
 	ahead     []time.Duration // each process's clock, of the true time, at first
 	steps     []step
@@ -70,7 +71,7 @@ func (p *plan) drift(r *rand.Rand) time.Duration {
 	return chosen(r, -p.skew/2, p.skew/2, time.Duration(r.Int64N(int64(p.skew)))-p.skew/2)
 }
 
-// newPlan is a plan in whose world citizens may have quiet hours, and e-mail may stand in for push.
+// newPlan is a plan in whose world citizens may have quiet hours and digests, and e-mail may stand in for push.
 func newPlan(seed uint64) plan {
 	p, r := basicPlan(seed)
 	if p.quiet = r.IntN(2) == 0; p.quiet {
@@ -82,6 +83,13 @@ func newPlan(seed uint64) plan {
 	}
 	if r.IntN(2) == 0 {
 		p.fallback = between(r, time.Second, 10*time.Minute)
+	}
+	if p.digests = r.IntN(2) == 0; p.digests {
+		for i := range p.steps {
+			if r.IntN(8) == 0 {
+				p.steps[i].kind = "digest"
+			}
+		}
 	}
 	return p
 }

@@ -78,8 +78,11 @@ func (w *world) take(s step) {
 			}
 			return nil
 		}), true)
-	case "preference":
+	case "preference", "digest":
 		p := appio.Preference{Inbox: r.IntN(3) > 0, Channels: w.someChannels(r), ReadStatus: true}
+		if p.Digest = s.kind == "digest"; p.Digest {
+			p.Inbox, p.Channels = true, appio.On(byCode, byAddress, batch)
+		}
 		o := w.begin(l, "preference", s.citizen, s.service, nil)
 		w.end(o, me(o.tag).SetPreference(ctx, serviceID(s.service), p), true)
 	case "withdraw":
