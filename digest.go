@@ -319,19 +319,20 @@ func (d *Digest) write(service, language string) (subject, markdown, lang string
 	return subject, b.String(), w.lang
 }
 
-// plainMarkdown is one line of Markdown that shows a text as it is.
+// plainMarkdown is a text as one line of Markdown, such as a list item, that shows it as it is. What needs no escape has none, for those who
+// show Markdown as it is written.
 func plainMarkdown(s string) string {
 	var b strings.Builder
-	for _, r := range s {
+	number := true // nothing but digits so far
+	for i, r := range s {
 		switch {
 		case unicode.IsSpace(r) || unicode.IsControl(r):
-			b.WriteByte(' ')
-		case r < unicode.MaxASCII && (unicode.IsPunct(r) || unicode.IsSymbol(r)):
+			r = ' '
+		case strings.ContainsRune("\\`*_[]<>&~", r), i == 0 && strings.ContainsRune("-+#", r), i > 0 && number && (r == '.' || r == ')'):
 			b.WriteByte('\\')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(r)
 		}
+		number = number && '0' <= r && r <= '9'
+		b.WriteRune(r)
 	}
 	return b.String()
 }

@@ -260,6 +260,7 @@ func TestDigest(t *testing.T) {
 		r := newReader(t, "2026-03-10 12:00", func(o *appio.Options) { o.Channels[0].Secure = appio.Generic })
 		require.NoError(t, r.c.UpdateProfile(t.Context(), func(p *appio.Profile) error { p.Languages = []string{"en-GB"}; return nil }))
 		r.gets("Una_riga\n*con* [segni](https://a.example)")
+		r.gets("3. la rata (n. 1)")
 		r.gets(first, func(m *appio.Message) { m.SecureChannels = true })
 		r.gets(second, func(m *appio.Message) { m.SecureChannels = true })
 		r.until("2026-03-11 12:00", time.Hour)
@@ -273,8 +274,8 @@ func TestDigest(t *testing.T) {
 				generic = d
 			}
 		}
-		require.Equal(t, "1 new message from "+full.ServiceName, full.Subject)
-		require.Equal(t, "Messages to read:\n\n- Una\\_riga \\*con\\* \\[segni\\]\\(https\\:\\/\\/a\\.example\\)\n", full.Markdown)
+		require.Equal(t, "2 new messages from "+full.ServiceName, full.Subject)
+		require.Equal(t, "Messages to read:\n\n- Una\\_riga \\*con\\* \\[segni\\](https://a.example)\n- 3\\. la rata (n. 1)\n", full.Markdown)
 		require.Equal(t, &appio.Digest{Count: 2}, generic.Digest)
 		require.Empty(t, generic.Subject+generic.Markdown+generic.TextLanguage)
 
@@ -284,6 +285,10 @@ func TestDigest(t *testing.T) {
 		r.until("2026-03-11 12:00", time.Hour)
 		require.Equal(t, []string{"delivered"}, r.fate(id))
 		require.Equal(t, &appio.Digest{Count: 1}, r.all[len(r.all)-1].Digest)
+		r.choose(true, appio.On(appio.Email))
+		r.gets(second)
+		r.until("2026-03-12 12:00", time.Hour)
+		require.Equal(t, "1 nuovo messaggio da "+full.ServiceName, r.all[len(r.all)-1].Subject)
 		r.sound()
 	})
 	t.Run("lists fifty, and is followed by another after a hundred", func(t *testing.T) {

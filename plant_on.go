@@ -11,6 +11,6 @@ import "os"
 // poison-counts, outage-spends; for itest/reminders: reminder-missed, reminder-twice, reminder-backlog, reminder-overtaken,
 // reminder-elsewhere, reminder-night, reminder-read, reminder-paid, reminder-begun; for itest/choices, and the first for
 // itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read, fallback-blind, fallback-first; for
-// itest/choices: digest-urgent, digest-read, digest-late, digest-kept, digest-both; for
+// itest/choices, and the first two for itest/simulation: digest-both, digest-read, digest-urgent, digest-late, digest-kept; for
 // itest/providers: breaker-stuck, breaker-restless, retry-at-once. See docs/guarantees.md.
 var planted = os.Getenv("APPIO_PLANT")

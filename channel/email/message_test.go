@@ -499,3 +499,22 @@ func TestAddressesDoNotBecomeCommands(t *testing.T) {
 	require.NoError(t, open(t, s.options()).Deliver(t.Context(), delivery(func(d *appio.Delivery) { d.Address.Value = "mària@example.org" })))
 	require.Equal(t, []string{"mària@example.org"}, s.to)
 }
+
+// A digest reads as any mail, and has no link to a message: its id is no message's.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	link := func(id appio.MessageID) string { return "https://io.example.org/messaggi/" + string(id) }
+	for _, whole := range []bool{true, false} {
+		l := post(t, func(o *email.Options) {
+			if o.Message = link; whole {
+				o.Body = email.Whole
+			}
+		}, delivery(func(d *appio.Delivery) {
+			d.Digest = &appio.Digest{Count: 2}
+			d.Subject, d.Markdown = "2 nuovi messaggi da Mensa", "Messaggi da leggere:\n\n- Il menu \\_di aprile\n- La retta\n"
+		}))
+		require.Contains(t, l.text, "La retta")
+		require.Contains(t, l.html, "Il menu _di aprile")
+		require.NotContains(t, l.text+l.html, "messaggi/")
+	}
+}

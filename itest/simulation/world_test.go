@@ -119,7 +119,7 @@ func (p *plan) fallsBack(channel string) appio.Fallback {
 	return appio.Fallback{}
 }
 
-const digestHour = 2 // an hour after a world begins
+const digestHour = 10 // an hour after a world begins
 
 const (
 	byCode    = "push"
