@@ -497,10 +497,10 @@ func TestADamagedDigestIsOneNoMore(t *testing.T) {
 // What is open in a backup is parked when it is restored, and what comes then is gathered anew.
 func TestARestoredDigestIsParked(t *testing.T) {
 	t.Parallel()
-	ctx, clock, path := t.Context(), at("2026-03-10 12:00"), filepath.Join(t.TempDir(), "io.db")
+	ctx, clock, path := t.Context(), newHandClock("2026-03-10 12:00"), filepath.Join(t.TempDir(), "io.db")
 	var got []string
 	open := func(path string) *appio.Engine {
-		e, err := appio.Open(path, &appio.Options{Now: func() time.Time { return clock }, Channels: []appio.Route{{
+		e, err := appio.Open(path, &appio.Options{Now: clock.now, Channels: []appio.Route{{
 			Name: appio.Email, ByCode: true, Channel: appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
 				for _, i := range d.Digest.Items {
 					got = append(got, i.Subject)
@@ -527,7 +527,7 @@ func TestARestoredDigestIsParked(t *testing.T) {
 	e = open(restored)
 	defer e.Close()
 	send(e, "Seconda comunicazione")
-	clock = at("2026-03-11 09:00")
+	clock.set(at("2026-03-11 09:00"))
 	_, err := e.Flush(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []string{"Seconda comunicazione"}, got)
