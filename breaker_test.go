@@ -147,9 +147,8 @@ func TestBreaker(t *testing.T) {
 
 	inBubble(t, "forgets what is older than its window", func(t *testing.T) {
 		w, send := setup(t)
-		w.push.answer = func(context.Context, appio.Delivery) error { return appio.RetryAfter(time.Hour, errProvider) }
-		defer w.run()()
 		w.push.answer = func(context.Context, appio.Delivery) error { return errProvider }
+		defer w.run()()
 		send(15)
 		time.Sleep(time.Minute + 10*time.Second)
 		send(15)
@@ -167,15 +166,15 @@ func TestBreaker(t *testing.T) {
 		require.EqualValues(t, 1, w.Counts().Outages)
 		release, open := newGate(t)
 		var hanging atomic.Int64
-		w.push.answer = func(context.Context, appio.Delivery) error {
+		w.push.answers(func(context.Context, appio.Delivery) error {
 			hanging.Add(1)
 			<-release
 			return nil
-		}
+		})
 		time.Sleep(40 * time.Second)
 		require.EqualValues(t, 3, hanging.Load())
 		time.Sleep(30 * time.Second) // they have run out of time: left alone once more, for a minute
-		w.push.answer = nil
+		w.push.answers(nil)
 		open()
 		w.advance(-time.Hour)
 		send(10)

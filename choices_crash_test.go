@@ -79,8 +79,9 @@ func TestChoicesSurviveACrashAtEachStep(t *testing.T) {
 // crashOnce reports whether there was an n-th commit.
 func crashOnce(t *testing.T, n int, made bool) bool {
 	ctx := t.Context()
-	disk, clock := memstore.New(), at("2026-03-28 21:20") // in the night clocks are put forward
-	got := map[string][]string{}                          // by channel and subject, when
+	disk, clock := memstore.New(), newHandClock("2026-03-28 21:20") // in the night clocks are put forward
+	var mu sync.Mutex
+	got := map[string][]string{} // by channel and subject, when
 	refuses := true
 	var m *mortal
 	var e *appio.Engine
@@ -94,12 +95,14 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 			if d.Channel == appio.Push && strings.Contains(d.Subject, "rifiutato") && refuses {
 				return appio.Permanent(errors.New("410"))
 			}
-			got[d.Channel+" "+d.Subject] = append(got[d.Channel+" "+d.Subject], clock.In(rome).Format(minutes))
+			mu.Lock()
+			defer mu.Unlock()
+			got[d.Channel+" "+d.Subject] = append(got[d.Channel+" "+d.Subject], clock.now().In(rome).Format(minutes))
 			return nil
 		})
 		var err error
 		e, err = appio.New(m, &appio.Options{
-			Keys: townKeys, Now: func() time.Time { return clock }, Channels: []appio.Route{
+			Keys: townKeys, Now: clock.now, Channels: []appio.Route{
 				{Name: appio.Push, Channel: deliver, ByCode: true, Default: appio.Full, Interrupts: true, Workers: 1},
 				{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1, Fallback: appio.Fallback{Of: appio.Push, After: 12 * time.Hour}},
 			},
@@ -137,8 +140,8 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 	}
 	flush := func() { do(func() error { _, err := e.Flush(ctx); return err }) }
 	until := func(text string) {
-		for end := at(text); clock.Before(end); flush() {
-			clock = clock.Add(10 * time.Minute)
+		for end := at(text); clock.now().Before(end); flush() {
+			clock.set(clock.now().Add(10 * time.Minute))
 		}
 	}
 	do(func() error { return e.PutService(ctx, newService()) })

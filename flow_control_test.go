@@ -106,7 +106,9 @@ func TestFairness(t *testing.T) {
 				})
 			}
 			time.Sleep(2 * time.Second)
+			mu.Lock()
 			since = time.Now()
+			mu.Unlock()
 			for i := range ten {
 				w.send(quiet, messageTo(personNumber(i)))
 			}
@@ -265,9 +267,10 @@ func TestPause(t *testing.T) {
 			c := w.enrol(giuseppe, appio.Auto)
 			w.enrol(personNumber(7), appio.Auto)
 			short := func(m *appio.Message) { m.TimeToLive = time.Hour }
-			failing := true
+			var failing atomic.Bool
+			failing.Store(true)
 			w.email.answer = func(context.Context, appio.Delivery) error {
-				if failing {
+				if failing.Load() {
 					return errProvider
 				}
 				return nil
@@ -298,7 +301,7 @@ func TestPause(t *testing.T) {
 			require.NotEqual(t, appio.Paused{}, paused, "a pause outlives the engine")
 			require.Zero(t, later.flush())
 
-			failing = false
+			failing.Store(false)
 			end = w.run()
 			defer end()
 			time.Sleep(10 * time.Second)
