@@ -40,13 +40,16 @@ func (d *draft) putErasure(at int64) error {
 	d.del(keyDataKey)
 	d.del(keyProfile)
 	d.personal = nil
+	if err := d.beginDeletion(at); err != nil {
+		return err
+	}
 	return d.putCleanUp(taskErase, cleanUpRecord{}, at)
 }
 
 // Erase removes what is kept about the citizen, but for the proof of lawful sends: the history of consent, and the decisions,
 // which hold no code, address or text (GDPR art. 17(3)(e)). When Erase returns nothing of it can be read any more and nothing is
 // sent: see [InFlightError]. The records themselves go in pages, while Run or Flush works; enrolment meanwhile is ErrErasing.
-// It asks for a login at L2.
+// It asks for a login at L2. Who wants a time in which it can be taken back uses [Citizen.RequestData].
 func (c *Citizen) Erase(ctx context.Context) error {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -60,7 +63,7 @@ func (c *Citizen) Erase(ctx context.Context) error {
 
 // erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
-var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim)}
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim), string(keyDownload)}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.
@@ -75,6 +78,10 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more b
 	for i := range store.Lane(cleanUpLanes) {
 		lane := laneCleanUp + i
 		for _, r := range lanes[lane] {
+			if r.Key == keyDeletion { // what has read consent, and not begun to send, goes back
+				d.e.gates.close(r.Owner)
+				defer d.e.gates.open(r.Owner, true)
+			}
 			did := new(bool)
 			if o := d.e.cleanUpOp(ctx, r, did); o != nil {
 				ops, of, done = append(ops, o), append(of, lane), append(done, did)
@@ -134,14 +141,17 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			tx.del(rec.Key)
 			return nil
 		})
+	case keyDeletion:
+		o = e.deletionOp(rec)
 	case taskErase:
+		o.keys = append(o.keys, keyDeletion)
 		if at.Step < len(erasedPrefixes) {
 			o.rng = all(erasedPrefixes[at.Step], cleanUpPage)
 			o.rng.KeysOnly = true
 		}
 		o.most = cleanUpPage + 1
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
-			return tx.erasePage(c, rec)
+			return tx.erasePage(c, rec, toMicro(e.now()))
 		})
 	case taskTrim:
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
@@ -202,11 +212,11 @@ func isDebtor(r *store.Record) bool {
 	return strings.HasPrefix(string(r.Key), prefixDebtor) && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 
-func (d *draft) erasePage(c *cleanUpRecord, task store.Record) error {
+func (d *draft) erasePage(c *cleanUpRecord, task store.Record, now int64) error {
 	if c.Step >= len(erasedPrefixes) {
 		d.del(keyTombstone)
 		d.del(task.Key)
-		return nil
+		return d.endDeletion(now)
 	}
 	next := *c
 	if len(d.ranged) < cleanUpPage {

@@ -328,6 +328,9 @@ func (e *Engine) consentOp(owner store.Owner, c consentChange, before, after **c
 	if c.service != "" {
 		o.also = service(c.service)
 	}
+	if c.erase {
+		o.keys = append(o.keys, keyDeletion, keyDownload)
+	}
 	return o
 }
 

@@ -180,6 +180,7 @@ var exportSections = []exportSection{
 	{prefixPreference, exportPreference},
 	{prefixActivation, exportActivation},
 	{prefixHistory, exportConsent},
+	{prefixRequest, exportRequest},
 	{prefixWork, exportWork},
 	{prefixParked, exportParked},
 	{prefixOutcome, exportOutcome},

@@ -296,6 +296,9 @@ type exportedDebt struct {
 
 func exportMessage(d *draft, _ *profileRecord, r, state *store.Record) (any, error) {
 	var m messageRecord
+	if recordKind(d.owner, r.Key) != "message" { // a state whose message is missing
+		return nil, errFields
+	}
 	if err := d.open(r, &m); err != nil {
 		return nil, err
 	}
@@ -389,4 +392,32 @@ func exportReminder(d *draft, _ *profileRecord, r, _ *store.Record) (any, error)
 		return nil, err
 	}
 	return exportedReminder{"reminder", m.Service, m.Message, m.Bill != "", r.Due.UTC(), fromMicro(m.Last), fromMicro(m.Since), fromMicro(m.Due)}, nil
+}
+
+type exportedRequest struct {
+	Kind      string        `json:"kind"`
+	Choice    DataChoice    `json:"choice"`
+	Status    RequestStatus `json:"status"`
+	Version   int           `json:"version"`
+	AskedAt   time.Time     `json:"asked_at"`
+	ChangedAt time.Time     `json:"changed_at"`
+	Due       time.Time     `json:"due,omitzero"`
+	Reason    string        `json:"reason,omitempty"`
+	Level     Level         `json:"login_level,omitempty"`
+	Provider  string        `json:"login_provider,omitempty"`
+	Text      string        `json:"consent_text,omitempty"`
+}
+
+func exportRequest(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) {
+	var q requestRecord
+	if err := d.open(r, &q); err != nil {
+		return nil, err
+	}
+	choice := DownloadData
+	if r.Key == keyDeletion {
+		choice = DeleteData
+	}
+	return exportedRequest{
+		"request", choice, q.Status, q.Version, fromMicro(q.Asked), fromMicro(q.Changed), fromMicro(q.Due), q.Reason, q.Level, q.Provider, q.Text,
+	}, nil
 }

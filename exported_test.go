@@ -83,12 +83,13 @@ var fieldsNotExported = map[string]string{
 	"parked.Entry.Held":       "likewise",
 	"parked.Entry.Bill":       "a pseudonym of the bill, which the message says",
 	"reminder.Secure":         "the message says it",
+	"request.Waited":          "when it is due says it",
 	"reminder.Work":           "where the last reminder is; its delivery is exported",
 }
 
 // exportedGolden are the kinds of golden records that are exported.
 var exportedGolden = []string{"profile", "preference", "activation", "message", "state", "decision", "consent-event", "work", "outcome", "parked",
-	"bill", "receipt", "reminder"}
+	"bill", "receipt", "reminder", "request"}
 
 // eachField calls do with the path of each field, as fieldsOf says it, while it is zero.
 func eachField(at string, v reflect.Value, do func(path string)) {

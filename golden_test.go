@@ -196,6 +196,7 @@ var recordKinds = map[string]func() any{
 	"paused":        func() any { return &pauseRecord{} },
 	"reminder":      func() any { return &reminderRecord{} },
 	"digest":        func() any { return &digestRecord{} },
+	"request":       func() any { return &requestRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -361,6 +362,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
 	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1, Work: goldenID})
+	add("request.deletion", person, nil, store.Record{Key: keyDeletion, Lane: cleanUpLane(person.owner), Due: goldenTime}, &requestRecord{
+		Status: RequestPending, Version: 3, Asked: at - 2, Changed: at - 1, Due: at, Waited: 1, Level: L2, Provider: "cie", Text: "2026-01"})
+	add("request.download", person, nil, store.Record{Key: keyDownload},
+		&requestRecord{Status: RequestFailed, Version: 3, Asked: at - 2, Changed: at - 1, Reason: "no room", Level: L3})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
 	add("service.quiet", svc, nil, store.Record{Key: keyService}, &serviceRecord{
 		ID: goldenService, Name: "Allerta", Organization: string(goldenOrg), At: at, QuietBasis: "d.lgs. 1/2018, art. 17"})

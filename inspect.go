@@ -58,7 +58,7 @@ type Inventory struct {
 
 // A Queue is one lane of scheduled records.
 type Queue struct {
-	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined"
+	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined", "downloads"
 	Lane   uint16    `json:"lane"`
 	Depth  int64     `json:"depth"`  // records
 	Oldest time.Time `json:"oldest"` // when the first of them is or was due
@@ -289,7 +289,7 @@ func mark(r *store.Record) uint64 {
 
 // lanes compares each queue with what the owners' records say.
 func (in *inspection) lanes(ctx context.Context) error {
-	for lane := range store.Lane(laneQuarantined + 1) {
+	for lane := range store.Lane(laneDownload + 1) {
 		if laneKind(lane) == "" {
 			continue
 		}
@@ -341,6 +341,8 @@ func laneKind(lane store.Lane) string {
 		return "effects"
 	case lane >= laneReminder && lane < laneReminder+reminderLanes:
 		return "reminders"
+	case lane == laneDownload:
+		return "downloads"
 	case lane == laneParked:
 		return "parked"
 	case lane == laneQuarantined:
@@ -368,7 +370,7 @@ var (
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
 		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
-		prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
+		prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",

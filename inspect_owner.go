@@ -230,6 +230,11 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&b) && rec.Key != r.c.billKey(b.rptID()) {
 			r.problem(kind, "", "it is of another notice")
 		}
+	case "data request":
+		var q requestRecord
+		if into(&q) && (rec.Key == keyDeletion && q.Status == RequestPending || rec.Key == keyDownload && q.open()) == rec.Due.IsZero() {
+			r.problem(kind, "", "it is not where those who work on it find it, or still there")
+		}
 	case "receipt":
 		into(&receiptRecord{})
 	case "digest":

@@ -124,6 +124,10 @@ type Options struct {
 	// Backoff is the delay before the next attempt of a delivery, from 1. Nil: exponential to an hour, with full jitter.
 	Backoff func(attempt int) time.Duration
 
+	// DeletionGrace is how long a deletion that a citizen asks for can be taken back: see [Citizen.RequestData]. 0: 6 days; negative: it
+	// begins at once.
+	DeletionGrace time.Duration
+
 	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
 	MaxAttempts int
 
@@ -160,6 +164,7 @@ func (o *Options) complete() error {
 	set(&o.RevokeWait, 5*time.Second)
 	set(&o.Drain, 20*time.Second)
 	set(&o.PaymentTimeout, 10*time.Second)
+	set(&o.DeletionGrace, 6*24*time.Hour)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -38,10 +38,17 @@ const (
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
+	prefixRequest       = "u/"   // + what the citizen asked for; E
 	prefixCleanUp       = "z/"   // + task; E
 	prefixQuarantine    = "?/"   // + lane, due and key of a record that could not be read
 
 	stateSuffix = "+"
+)
+
+// Keys of a citizen's requests.
+const (
+	keyDownload store.Key = prefixRequest + "download"
+	keyDeletion store.Key = prefixRequest + "delete"
 )
 
 // Keys of other owners' records.
@@ -71,6 +78,7 @@ const (
 
 	laneEffect   store.Lane = 0x0200 // to 0x020f
 	laneReminder store.Lane = 0x0600 // to 0x060f
+	laneDownload store.Lane = 0x0700
 
 	deliveryLanes = 64                // of each of the three kinds
 	openLanes     = 2 * deliveryLanes // those that are looked at for due work
@@ -739,6 +747,20 @@ type parkedRecord struct {
 type cleanUpRecord struct {
 	From string `msgpack:"f,omitempty"`
 	Step int    `msgpack:"s,omitempty"`
+}
+
+// A requestRecord is the last request of a kind that a citizen made about their data, by which login.
+type requestRecord struct {
+	Status   RequestStatus `msgpack:"s"`
+	Version  int           `msgpack:"v"`
+	Asked    int64         `msgpack:"t"`
+	Changed  int64         `msgpack:"c"`
+	Due      int64         `msgpack:"d,omitempty"` // of a deletion that is pending
+	Waited   int           `msgpack:"w,omitempty"` // how often the deletion has waited for a download
+	Reason   string        `msgpack:"e,omitempty"`
+	Level    Level         `msgpack:"l,omitempty"`
+	Provider string        `msgpack:"o,omitempty"`
+	Text     string        `msgpack:"x,omitempty"`
 }
 
 type tombstoneRecord struct {
