@@ -224,10 +224,10 @@ func (e *Engine) ServeDownload(ctx context.Context, serve func(ctx context.Conte
 func (e *Engine) takeDownload(ctx context.Context, rec store.Record) (c *Citizen, version int, err error) {
 	err = e.do(ctx, &op{owner: rec.Owner, keys: append([]store.Key{rec.Key}, profileKeys...), apply: func(tx *draft) error {
 		c = nil
-		now := tx.get(rec.Key)
-		if rec.Key != keyDownload || now == nil || !now.Due.Equal(rec.Due) {
+		if rec.Key != keyDownload || !tx.has(rec) {
 			return nil
 		}
+		now := tx.get(rec.Key)
 		var r requestRecord
 		if err := tx.open(now, &r); errors.Is(err, store.ErrCorrupt) {
 			tx.quarantine(now)
@@ -292,10 +292,10 @@ func (e *Engine) deletionOp(rec store.Record) *op {
 	o := e.consentOp(rec.Owner, consentChange{erase: true}, nil, nil)
 	o.urgent = false
 	o.apply = func(tx *draft) error {
-		now := tx.get(keyDeletion)
-		if now == nil || !now.Due.Equal(rec.Due) {
+		if !tx.has(rec) {
 			return nil // it was aborted
 		}
+		now := tx.get(keyDeletion)
 		var r requestRecord
 		if err := tx.open(now, &r); errors.Is(err, store.ErrCorrupt) {
 			tx.quarantine(now)
