@@ -197,6 +197,9 @@ var recordKinds = map[string]func() any{
 	"reminder":      func() any { return &reminderRecord{} },
 	"digest":        func() any { return &digestRecord{} },
 	"request":       func() any { return &requestRecord{} },
+	"draft":         func() any { return &draftRecord{} },
+	"change":        func() any { return &changeRecord{} },
+	"prepared":      func() any { return &preparedRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -412,6 +415,19 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("parked.digest", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenDigest, At: at, Lifetime: 1, Digest: of,
 			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Email, Next: at}})
+	whole := serviceRecord{
+		ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), OrgName: "Comune di Esempio", State: Live, Category: Special,
+		Basis: PublicTask, Secure: true, MaxPayment: 500_00, OtherPayees: true, Trial: []string{string(goldenPerson)}, Prefixes: []string{"192.0.2.0/24"},
+		Texts: []string{"descrizione", "privacy", "web", "e-mail", "tel", "PEC", "aiuto", "altro", "valutazione"},
+		Keys:  [][]byte{keyHash(goldenKey)}, At: at, LoweredAt: at - 1, QuietBasis: "d.lgs. 1/2018, art. 17", SendRate: 0.5, DeliveryRate: 10,
+	}
+	add("service.assessment", svc, nil, store.Record{Key: keyService}, &whole)
+	add("draft", svc, nil, store.Record{Key: keyDraft}, &draftRecord{
+		Data: whole, Stage: Refused, Publish: true, Reason: "privacy-missing", Version: 3, Changes: 7, At: at, SubmittedAt: at - 1, ApprovedAt: at - 2})
+	add("change", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{
+		ID: bytes.Repeat([]byte{7}, 16), At: at, What: ServiceRejected, By: ByOperator, Who: "ufficio servizi", Stage: Refused, Publication: Published,
+		Version: 3, Reason: "privacy-missing", Data: &whole})
+	add("prepared", c.of(c.organization(goldenOrg)), nil, store.Record{Key: preparedKey(goldenService)}, &preparedRecord{Service: goldenService})
 	return cases
 }
 

@@ -376,9 +376,13 @@ var (
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
 		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
-		"notice\x00" + string(keySpread): "spreading of news",
+		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
 	}
 )
+
+var otherPrefixes = map[string]string{
+	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
+}
 
 // recordKind is empty for a record that no engine of this version writes.
 func recordKind(owner store.Owner, k store.Key) string {
@@ -387,8 +391,10 @@ func recordKind(owner store.Owner, k store.Key) string {
 	if strings.HasPrefix(key, prefixQuarantine) {
 		return "quarantined"
 	}
-	if kind == "notice" && strings.HasPrefix(key, prefixDebtor) {
-		return "debtor"
+	for prefix, of := range otherPrefixes {
+		if owner, in, _ := strings.Cut(prefix, "\x00"); kind == owner && strings.HasPrefix(key, in) {
+			return of
+		}
 	}
 	if kind != "citizen" {
 		return otherKinds[kind+"\x00"+key]

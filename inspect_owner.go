@@ -260,6 +260,18 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&s) && service(s.ID) != r.name {
 			r.problem(kind, "", "it is another service's")
 		}
+	case "draft of a service":
+		var d draftRecord
+		if into(&d) && service(d.Data.ID) != r.name {
+			r.problem(kind, "", "it is another service's")
+		}
+	case "change of a service":
+		into(&changeRecord{})
+	case "prepared service":
+		var p preparedRecord
+		if into(&p) && rec.Key != preparedKey(p.Service) {
+			r.problem(kind, "", "it is another service")
+		}
 	case "organization":
 		into(&organizationRecord{})
 	case "API key":

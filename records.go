@@ -59,6 +59,9 @@ const (
 	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
 	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
 	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
+	keyDraft        store.Key = "D"  // of a service: its next version
+	prefixChange              = "L/" // of a service; + number: what happened to it
+	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
@@ -259,7 +262,7 @@ type serviceRecord struct {
 	OtherPayees  bool         `msgpack:"py,omitempty"`
 	Trial        []string     `msgpack:"tr,omitempty"`
 	Prefixes     []string     `msgpack:"px,omitempty"`
-	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic
+	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic, assessment
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
 	At           int64        `msgpack:"t"`
 	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
@@ -273,7 +276,7 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
 		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate,
-		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
+		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic, s.Assessment},
 	}
 	for _, p := range s.Trial {
 		r.Trial = append(r.Trial, string(p))
@@ -303,13 +306,55 @@ func (r *serviceRecord) service() (Service, error) {
 		}
 		s.Prefixes = append(s.Prefixes, prefix)
 	}
-	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic} {
+	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic, &s.Assessment} {
 		if i < len(r.Texts) {
 			*p = r.Texts[i]
 		}
 	}
 	return s, nil
 }
+
+// A draftRecord is the next version of a service, and where it stands.
+type draftRecord struct {
+	Data        serviceRecord `msgpack:"d"` // without keys
+	Stage       Stage         `msgpack:"st,omitempty"`
+	Publish     bool          `msgpack:"p,omitempty"` // once it is approved
+	Reason      string        `msgpack:"r,omitempty"`
+	Version     uint64        `msgpack:"v"` // edits
+	Changes     uint64        `msgpack:"n"` // of the history
+	At          int64         `msgpack:"t"`
+	SubmittedAt int64         `msgpack:"su,omitempty"`
+	ApprovedAt  int64         `msgpack:"ap,omitempty"` // 0: no version ever was
+}
+
+// A changeRecord is one entry of a service's history.
+type changeRecord struct {
+	ID          []byte         `msgpack:"i"` // random
+	At          int64          `msgpack:"t"`
+	What        ServiceChange  `msgpack:"w"`
+	By          ServiceActor   `msgpack:"b"`
+	Who         string         `msgpack:"u,omitempty"`
+	Stage       Stage          `msgpack:"st,omitempty"`
+	Publication Publication    `msgpack:"pb,omitempty"`
+	Version     uint64         `msgpack:"v"`
+	Reason      string         `msgpack:"r,omitempty"`
+	Data        *serviceRecord `msgpack:"d,omitempty"` // of an edit, without keys and recipients
+}
+
+// A preparedRecord is a service that an organization may have prepared.
+type preparedRecord struct {
+	Service ServiceID `msgpack:"s"`
+}
+
+func (r *serviceRecord) withoutKeys() serviceRecord {
+	c := *r
+	c.Keys, c.LoweredAt = nil, 0
+	return c
+}
+
+func changeKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixChange, n)) }
+
+func preparedKey(id ServiceID) store.Key { return prefixPrepared + store.Key(id) }
 
 type apiKeyRecord struct {
 	Service ServiceID `msgpack:"s"`

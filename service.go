@@ -52,6 +52,7 @@ type Service struct {
 
 	Description, Privacy, Web, Email, Phone, PEC, Support string // shown to citizens; at most 1,000 UTF-16 units each
 	Topic                                                 string
+	Assessment                                            string // of what it means for personal data (GDPR art. 35), or where it is; likewise
 }
 
 // ServiceState is where a service stands with citizens.
@@ -133,7 +134,7 @@ func (s Service) Validate() error {
 	}
 	for _, f := range []struct{ name, text string }{
 		{"Description", s.Description}, {"Privacy", s.Privacy}, {"Web", s.Web}, {"Email", s.Email}, {"Phone", s.Phone},
-		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic},
+		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic}, {"Assessment", s.Assessment},
 	} {
 		if err := validText(f.name, f.text, 0, 1000); err != nil {
 			return err
@@ -214,9 +215,15 @@ func (e *Engine) PutService(ctx context.Context, s Service) error {
 
 // changeService writes a service's record through the service's gate.
 func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(old *serviceRecord) (*serviceRecord, error)) error {
+	return e.changeServiceWith(ctx, id, nil, func(_ *draft, old *serviceRecord) (*serviceRecord, error) { return change(old) })
+}
+
+// changeServiceWith is changeService in one change with other records of the service, of which it reads some. A change to nil leaves the
+// service's record as it is.
+func (e *Engine) changeServiceWith(ctx context.Context, id ServiceID, more []store.Key, change func(tx *draft, old *serviceRecord) (*serviceRecord, error)) error {
 	var before, after *serviceRecord
 	o := &op{
-		owner: service(id), keys: []store.Key{keyService}, urgent: true,
+		owner: service(id), keys: append([]store.Key{keyService}, more...), urgent: true,
 		apply: func(tx *draft) error {
 			before = nil
 			if r := tx.get(keyService); r != nil {
@@ -226,8 +233,12 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 				}
 			}
 			var err error
-			if after, err = change(before); err != nil {
+			if after, err = change(tx, before); err != nil {
 				return err
+			}
+			if after == nil {
+				after = before
+				return nil
 			}
 			if before != nil {
 				after.LoweredAt = before.LoweredAt

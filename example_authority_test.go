@@ -1,0 +1,64 @@
+package appio_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// An authority prepares a service, the operator approves it, and it is live.
+func ExampleAuthority() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	err = eng.PutOrganization(ctx, appio.Organization{
+		Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	comune := eng.Authority("01199250158")
+
+	service := appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi e scadenze della TARI"}
+	if _, err := comune.PutDraft(ctx, service); err != nil {
+		log.Fatal(err)
+	}
+	draft, err := comune.Submit(ctx, "tari", true)
+	fmt.Println(draft.Stage, draft.Reason, err)
+
+	service.Privacy, service.Email = "https://example.it/privacy", "tari@example.it"
+	if _, err := comune.PutDraft(ctx, service); err != nil {
+		log.Fatal(err)
+	}
+	draft, err = comune.Submit(ctx, "tari", true)
+	fmt.Println(draft.Stage, err)
+	draft, err = eng.Approve(ctx, "tari", "anna@platform")
+	fmt.Println(draft.Stage, draft.Publication, err)
+
+	fmt.Println(comune.Unpublish(ctx, "tari")) // at once
+	for ev, err := range comune.History("tari").All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Number, ev.What, "by", ev.By)
+	}
+	// Output:
+	// rejected privacy-missing contact-missing <nil>
+	// submitted <nil>
+	// approved published <nil>
+	// <nil>
+	// 8 unpublished by authority
+	// 7 published by operator
+	// 6 approved by operator
+	// 5 submitted by authority
+	// 4 edited by authority
+	// 3 rejected by engine
+	// 2 submitted by authority
+	// 1 edited by authority
+}
