@@ -14,8 +14,10 @@ import (
 // An Authority is what one organization may do: prepare services, and publish those that the operator has approved. A service of
 // another organization is ErrNotFound to it. It is a handle, safe for concurrent use; every call reads again what it may do.
 type Authority struct {
-	e    *Engine
-	code fiscalcode.Organization
+	e      *Engine
+	code   fiscalcode.Organization
+	member string     // who it is; empty: trusted
+	via    *Authority // the aggregator's; nil: none
 }
 
 // Authority is the organization with this code, trusted as such: for use in-process, where the host has made sure who calls.
@@ -89,7 +91,7 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err
 	}
-	who, err := a.check(ctx)
+	who, err := a.check(ctx, toEdit)
 	if err != nil {
 		return Draft{}, err
 	}
@@ -147,7 +149,7 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err
 	}
-	if _, err := a.check(ctx); err != nil {
+	if _, err := a.check(ctx, toRead); err != nil {
 		return Draft{}, err
 	}
 	live, d, err := a.read(ctx, id)
@@ -160,7 +162,7 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 // Drafts lists the services that the organization has prepared, by id, deleted ones too, forwards only: a Prev cursor is ErrInvalid.
 func (a *Authority) Drafts() List[Draft] {
 	return newList(a.e, "drafts\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
-		if _, err := a.check(ctx); err != nil {
+		if _, err := a.check(ctx, toRead); err != nil {
 			return f, err
 		}
 		return a.list(ctx, p, limit)
@@ -207,7 +209,7 @@ func (a *Authority) list(ctx context.Context, p position, limit int) (f found[Dr
 // History is what happened to a service that the organization has prepared, newest first.
 func (a *Authority) History(id ServiceID) List[ServiceEvent] {
 	return newList(a.e, "changes\x00"+string(a.code)+"\x00"+string(id), func(ctx context.Context, p position, limit int) (f found[ServiceEvent], err error) {
-		if _, err := a.check(ctx); err != nil {
+		if _, err := a.check(ctx, toRead); err != nil {
 			return f, err
 		}
 		if _, _, err := a.read(ctx, id); err != nil {
@@ -226,7 +228,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err
 	}
-	who, err := a.check(ctx)
+	who, err := a.check(ctx, toEdit)
 	if err != nil {
 		return Draft{}, err
 	}
@@ -237,7 +239,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 	if err != nil {
 		return Draft{}, err
 	}
-	signed, err := a.e.signed(ctx, a.code)
+	agreement, err := a.e.agreement(ctx, a.code)
 	if err != nil {
 		return Draft{}, err
 	}
@@ -269,7 +271,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 		if err != nil || next.NeedsReview(live) {
 			return err
 		}
-		return m.approve(signed)
+		return m.approve(agreement)
 	})
 }
 
@@ -308,15 +310,18 @@ func (a *Authority) Publish(ctx context.Context, id ServiceID) error {
 	if err := a.e.ready(ctx); err != nil {
 		return err
 	}
+	if _, err := a.check(ctx, toEdit); err != nil {
+		return err
+	}
 	// The service first: see agreement.go.
 	if _, _, err := a.read(ctx, id); err != nil {
 		return err
 	}
-	signed, err := a.e.signed(ctx, a.code)
+	agreement, err := a.e.agreement(ctx, a.code)
 	if err != nil {
 		return err
 	}
-	return a.change(ctx, id, func(m *managed) error { return m.publish(signed) })
+	return a.change(ctx, id, func(m *managed) error { return m.publish(agreement) })
 }
 
 // Unpublish stops the live copy, at once: when it returns nothing of the service begins to be sent any more, see [InFlightError]. The
@@ -350,7 +355,7 @@ func (a *Authority) change(ctx context.Context, id ServiceID, f func(m *managed)
 	if err := a.e.ready(ctx); err != nil {
 		return err
 	}
-	who, err := a.check(ctx)
+	who, err := a.check(ctx, toEdit)
 	if err != nil {
 		return err
 	}
@@ -364,11 +369,6 @@ func (a *Authority) change(ctx context.Context, id ServiceID, f func(m *managed)
 		return f(m)
 	})
 	return err
-}
-
-// check reads whether the handle may still do anything, and says who it is.
-func (a *Authority) check(context.Context) (serviceActor, error) {
-	return serviceActor{by: ByAuthority}, nil
 }
 
 // errNoDraft is ErrNotFound where the id is free, or of a service of the organization that has no draft; errAnothers where it is of

@@ -23,6 +23,7 @@ const (
 	taskVoid  store.Key = prefixCleanUp + "void"
 	taskErase store.Key = prefixCleanUp + "erase"
 	taskTrim  store.Key = prefixCleanUp + "trim"
+	taskEnded store.Key = prefixCleanUp + "ended" // of an organization: its agreement has
 
 	cleanUpPage = 256
 )
@@ -143,6 +144,15 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 		})
 	case keyDeletion:
 		o = e.deletionOp(rec)
+	case taskEnded:
+		if err := e.stopAll(ctx, rec.Owner, at, false); err != nil {
+			e.log().Error("services whose organization has no agreement could not be stopped, and will be", "err", err)
+			return nil
+		}
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
+			tx.del(rec.Key)
+			return nil
+		})
 	case taskErase:
 		o.keys = append(o.keys, keyDeletion)
 		if at.Step < len(erasedPrefixes) {

@@ -62,3 +62,42 @@ func ExampleAuthority() {
 	// 2 submitted by authority
 	// 1 edited by authority
 }
+
+// An editor of the authority acts by a handle of their own; the end of the agreement stops the service.
+func ExampleEngine_AuthorityFor() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	org := appio.Organization{Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)}
+	if err := eng.PutOrganization(ctx, org); err != nil {
+		log.Fatal(err)
+	}
+	if err := eng.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: org.Code, State: appio.Live}); err != nil {
+		log.Fatal(err)
+	}
+	if err := eng.Authority(org.Code).PutMember(ctx, appio.Member{ID: "utente-7", Role: appio.Editor}); err != nil {
+		log.Fatal(err)
+	}
+
+	editor, err := eng.AuthorityFor(ctx, "utente-7", org.Code)
+	if err != nil {
+		log.Fatal(err)
+	}
+	draft, err := editor.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa sui rifiuti"})
+	fmt.Println(draft.Stage == appio.Editing, draft.Publication, err)
+	_, err = eng.AuthorityFor(ctx, "utente-8", org.Code)
+	fmt.Println(err)
+
+	if err := eng.WithdrawAgreement(ctx, org.Code); err != nil {
+		log.Fatal(err)
+	}
+	live, err := eng.Service(ctx, "tari")
+	fmt.Println(live.Name, live.State, err)
+	// Output:
+	// true published <nil>
+	// appio: forbidden: not a member who may do this now
+	// Tassa rifiuti stopped <nil>
+}

@@ -199,6 +199,7 @@ var recordKinds = map[string]func() any{
 	"request":       func() any { return &requestRecord{} },
 	"draft":         func() any { return &draftRecord{} },
 	"change":        func() any { return &changeRecord{} },
+	"member":        func() any { return &memberRecord{} },
 	"prepared":      func() any { return &preparedRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
@@ -427,6 +428,14 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("change", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{
 		ID: bytes.Repeat([]byte{7}, 16), At: at, What: ServiceRejected, By: ByOperator, Who: "ufficio servizi", Stage: Refused, Publication: Published,
 		Version: 3, Reason: "privacy-missing", Data: &whole})
+	org := c.of(c.organization(goldenOrg))
+	add("draft.agreement", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: whole, Stage: Approved, Version: 1, Changes: 3, At: at, ApprovedAt: at, Agreement: 3, Barred: 1})
+	add("organization.agreement", org, nil, store.Record{Key: keyOrganization}, &organizationRecord{Code: string(goldenOrg), Name: "Comune di Esempio",
+		DraftedAt: at - 3, SignedAt: at - 2, WithdrawnAt: at - 1, At: at, Aggregators: []string{"80078750587"}, Turns: 2})
+	add("member", org, nil, store.Record{Key: org.memberKey("utente-7")}, &memberRecord{
+		ID: "utente-7", Role: Editor, Delegate: true, From: at - 1, Until: at + 1, At: at})
+	add("clean-up.ended", org, nil, store.Record{Key: taskEnded, Lane: cleanUpLane(org.owner), Due: goldenTime},
+		&cleanUpRecord{Step: 2, From: string(goldenOrg)})
 	add("prepared", c.of(c.organization(goldenOrg)), nil, store.Record{Key: preparedKey(goldenService)}, &preparedRecord{Service: goldenService})
 	return cases
 }

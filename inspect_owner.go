@@ -267,6 +267,11 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		}
 	case "change of a service":
 		into(&changeRecord{})
+	case "member":
+		var m memberRecord
+		if into(&m) && rec.Key != r.c.memberKey(m.ID) {
+			r.problem(kind, "", "it is another member")
+		}
 	case "prepared service":
 		var p preparedRecord
 		if into(&p) && rec.Key != preparedKey(p.Service) {

@@ -61,6 +61,7 @@ const (
 	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
 	keyDraft        store.Key = "D"  // of a service: its next version
 	prefixChange              = "L/" // of a service; + number: what happened to it
+	prefixMember              = "u/" // of an organization; + pseudonym of a member
 	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
@@ -247,6 +248,21 @@ type organizationRecord struct {
 	Name     string `msgpack:"n"`
 	SignedAt int64  `msgpack:"s,omitempty"`
 	At       int64  `msgpack:"t"`
+
+	DraftedAt   int64    `msgpack:"d,omitempty"`
+	WithdrawnAt int64    `msgpack:"w,omitempty"`
+	Aggregators []string `msgpack:"a,omitempty"`
+	Turns       uint64   `msgpack:"g,omitempty"` // how often an agreement began or ended
+}
+
+// A memberRecord is who may act for an organization.
+type memberRecord struct {
+	ID       string `msgpack:"i"`
+	Role     Role   `msgpack:"r"`
+	Delegate bool   `msgpack:"d,omitempty"`
+	From     int64  `msgpack:"f,omitempty"`
+	Until    int64  `msgpack:"u,omitempty"`
+	At       int64  `msgpack:"t"`
 }
 
 type serviceRecord struct {
@@ -325,6 +341,8 @@ type draftRecord struct {
 	At          int64         `msgpack:"t"`
 	SubmittedAt int64         `msgpack:"su,omitempty"`
 	ApprovedAt  int64         `msgpack:"ap,omitempty"` // 0: no version ever was
+	Agreement   uint64        `msgpack:"ag,omitempty"` // that it was last published under
+	Barred      uint64        `msgpack:"ba,omitempty"` // the last agreement that it may not be published under
 }
 
 // A changeRecord is one entry of a service's history.
@@ -350,6 +368,10 @@ func (r *serviceRecord) withoutKeys() serviceRecord {
 	c := *r
 	c.Keys, c.LoweredAt = nil, 0
 	return c
+}
+
+func (c *ownerCodec) memberKey(id string) store.Key {
+	return prefixMember + store.Key(c.short(c.owner, "member", id))
 }
 
 func changeKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixChange, n)) }

@@ -20,6 +20,7 @@ type managed struct {
 	by   serviceActor
 
 	changed bool // live
+	touched bool // d, beyond what events say
 	events  []changeRecord
 }
 
@@ -53,8 +54,22 @@ func (m *managed) readDraft(tx *draft) error {
 // manage changes a service and its draft through the service's gate, and appends what happened to the history.
 func (e *Engine) manage(ctx context.Context, id ServiceID, by serviceActor, f func(m *managed) error) (Draft, error) {
 	var m *managed
-	err := e.changeServiceWith(ctx, id, []store.Key{keyDraft}, func(tx *draft, old *serviceRecord) (*serviceRecord, error) {
-		m = &managed{live: old, now: toMicro(micro(e.now())), by: by}
+	err := e.changeServiceWith(ctx, id, []store.Key{keyDraft}, e.managing(by, func(now *managed) error {
+		m = now
+		return f(now)
+	}))
+	var still *InFlightError
+	if err != nil && !errors.As(err, &still) {
+		return Draft{}, err
+	}
+	d, err2 := m.d.draft(m.live)
+	return d, errors.Join(err, err2)
+}
+
+// managing is f as a change of a service's record.
+func (e *Engine) managing(by serviceActor, f func(m *managed) error) func(tx *draft, old *serviceRecord) (*serviceRecord, error) {
+	return func(tx *draft, old *serviceRecord) (*serviceRecord, error) {
+		m := &managed{live: old, now: toMicro(micro(e.now())), by: by}
 		if err := m.readDraft(tx); err != nil {
 			return nil, err
 		}
@@ -62,13 +77,7 @@ func (e *Engine) manage(ctx context.Context, id ServiceID, by serviceActor, f fu
 			return nil, err
 		}
 		return m.put(tx)
-	})
-	var still *InFlightError
-	if err != nil && !errors.As(err, &still) {
-		return Draft{}, err
 	}
-	d, err2 := m.d.draft(m.live)
-	return d, errors.Join(err, err2)
 }
 
 // put writes what has changed; the service's own record is its caller's to write.
@@ -81,6 +90,8 @@ func (m *managed) put(tx *draft) (*serviceRecord, error) {
 	}
 	if len(m.events) > 0 {
 		m.d.At = m.now
+	}
+	if len(m.events) > 0 || m.touched {
 		if err := tx.putSealed(store.Record{Key: keyDraft}, m.d); err != nil {
 			return nil, err
 		}
@@ -136,7 +147,7 @@ func (m *managed) log(what ServiceChange, reason string, data *serviceRecord) {
 }
 
 // approve makes the draft the live copy, which stays published if it is. With Publish it is published, if there is an agreement.
-func (m *managed) approve(signed bool) error {
+func (m *managed) approve(agreement uint64) error {
 	p, err := m.publication().after(ServiceApproved)
 	if err != nil {
 		return err
@@ -151,8 +162,8 @@ func (m *managed) approve(signed bool) error {
 	}
 	m.setLive(&data, p.state())
 	m.log(ServiceApproved, "", nil)
-	if m.d.Publish && signed {
-		return m.publish(signed)
+	if m.d.Publish && m.covered(agreement) {
+		return m.publish(agreement)
 	}
 	return nil
 }
@@ -166,15 +177,21 @@ func (m *managed) reject(reason string) error {
 	return nil
 }
 
-func (m *managed) publish(signed bool) error {
+// covered reports whether the service may be published under an agreement; 0: there was none.
+func (m *managed) covered(agreement uint64) bool { return agreement > m.d.Barred }
+
+func (m *managed) publish(agreement uint64) error {
 	if m.d.Stage == Deleted {
 		return fmt.Errorf("%w: the service is deleted", ErrConflict)
 	}
 	if m.d.ApprovedAt == 0 {
 		return fmt.Errorf("%w: no version of the service was approved", ErrConflict)
 	}
-	if !signed {
+	if !m.covered(agreement) {
 		return fmt.Errorf("%w: the organization has no signed agreement", ErrForbidden)
+	}
+	if m.d.Agreement != agreement {
+		m.d.Agreement, m.touched = agreement, true
 	}
 	return m.show(ServicePublished, "")
 }
@@ -211,20 +228,11 @@ func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
 	}, nil
 }
 
-// signed reports whether an organization has an agreement that stands.
-func (e *Engine) signed(ctx context.Context, code fiscalcode.Organization) (bool, error) {
-	o, err := e.Organization(ctx, code)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return !o.SignedAt.IsZero(), err
-}
-
 // Approve makes a submitted draft the live copy of its service, and publishes it if that was asked for and its organization has a signed
 // agreement. A live copy that is published stays so. by is noted in the history: who approved, in words of the host, at
 // most 200 UTF-16 units. What is not submitted is ErrConflict.
 func (e *Engine) Approve(ctx context.Context, id ServiceID, by string) (Draft, error) {
-	return e.decide(ctx, id, by, "", func(m *managed, signed bool) error { return m.approve(signed) })
+	return e.decide(ctx, id, by, "", func(m *managed, agreement uint64) error { return m.approve(agreement) })
 }
 
 // Reject gives a submitted draft back with a reason of 1 to 1,000 UTF-16 units, which its authority reads.
@@ -232,10 +240,10 @@ func (e *Engine) Reject(ctx context.Context, id ServiceID, by, reason string) (D
 	if err := validText("reason", reason, 1, 1000); err != nil {
 		return Draft{}, err
 	}
-	return e.decide(ctx, id, by, reason, func(m *managed, _ bool) error { return m.reject(reason) })
+	return e.decide(ctx, id, by, reason, func(m *managed, _ uint64) error { return m.reject(reason) })
 }
 
-func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f func(m *managed, signed bool) error) (Draft, error) {
+func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f func(m *managed, agreement uint64) error) (Draft, error) {
 	if err := validText("by", by, 0, 200); err != nil {
 		return Draft{}, err
 	}
@@ -249,7 +257,7 @@ func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f 
 	if before.d == nil {
 		return Draft{}, errNoDraft
 	}
-	signed, err := e.signed(ctx, fiscalcode.Organization(before.d.Data.Organization))
+	agreement, err := e.agreement(ctx, fiscalcode.Organization(before.d.Data.Organization))
 	if err != nil {
 		return Draft{}, err
 	}
@@ -257,7 +265,7 @@ func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f 
 		if m.d == nil {
 			return errNoDraft
 		}
-		return f(m, signed)
+		return f(m, agreement)
 	})
 }
 

@@ -29,6 +29,10 @@ type Organization struct {
 	Name      string    // 1 to 200 UTF-16 units
 	SignedAt  time.Time // of the agreement; zero: none is recorded
 	UpdatedAt time.Time // set by the engine
+
+	DraftedAt   time.Time                 // of the agreement, before it is signed; zero: not recorded
+	WithdrawnAt time.Time                 // of the agreement; what was signed later stands; zero: it was not. It never goes back
+	Aggregators []fiscalcode.Organization // that act for it: see Authority.For; at most 100
 }
 
 // A Service is what citizens say yes or no to.
@@ -86,6 +90,14 @@ const (
 func (o Organization) Validate() error {
 	if _, err := fiscalcode.ParseOrganization(string(o.Code)); err != nil {
 		return invalid("Code", "11 digits")
+	}
+	if len(o.Aggregators) > 100 {
+		return invalid("Aggregators", "at most 100 organizations")
+	}
+	for i, c := range o.Aggregators {
+		if _, err := fiscalcode.ParseOrganization(string(c)); err != nil {
+			return invalid(fmt.Sprintf("Aggregators[%d]", i), "11 digits")
+		}
 	}
 	return validText("Name", o.Name, 1, 200)
 }
@@ -150,44 +162,6 @@ func (id ServiceID) validate() error {
 	return nil
 }
 
-// PutOrganization creates or replaces an organization.
-func (e *Engine) PutOrganization(ctx context.Context, o Organization) error {
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	if err := e.ready(ctx); err != nil {
-		return err
-	}
-	return e.do(ctx, &op{
-		owner: e.codec.organization(o.Code), keys: []store.Key{keyOrganization},
-		apply: func(tx *draft) error {
-			return tx.putSealed(store.Record{Key: keyOrganization}, &organizationRecord{
-				Code: string(o.Code), Name: o.Name, SignedAt: toMicro(o.SignedAt), At: toMicro(e.now()),
-			})
-		},
-	})
-}
-
-// Organization is the one with this code, or ErrNotFound.
-func (e *Engine) Organization(ctx context.Context, code fiscalcode.Organization) (Organization, error) {
-	if err := e.ready(ctx); err != nil {
-		return Organization{}, err
-	}
-	d, err := e.view(ctx, e.codec.organization(code), store.Range{}, "", keyOrganization)
-	if err != nil {
-		return Organization{}, err
-	}
-	var r organizationRecord
-	found, err := d.read(keyOrganization, &r)
-	if err != nil {
-		return Organization{}, err
-	}
-	if !found {
-		return Organization{}, ErrNotFound
-	}
-	return Organization{fiscalcode.Organization(r.Code), r.Name, fromMicro(r.SignedAt), fromMicro(r.At)}, nil
-}
-
 // PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What it takes
 // away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the
 // same store may still accept, though not deliver, a message that it had begun to decide.
@@ -221,6 +195,18 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 // changeServiceWith is changeService in one change with other records of the service, of which it reads some. A change to nil leaves the
 // service's record as it is.
 func (e *Engine) changeServiceWith(ctx context.Context, id ServiceID, more []store.Key, change func(tx *draft, old *serviceRecord) (*serviceRecord, error)) error {
+	c := e.serviceChange(id, more, change)
+	return e.revoke(ctx, service(id), func() error { return e.do(ctx, c.op) }, c.refused, c.foreign)
+}
+
+// A serviceChange is what changes a service, and what a revocation has to know of it.
+type serviceChange struct {
+	op      *op
+	refused judge
+	foreign func(context.Context) (*foreignWork, error)
+}
+
+func (e *Engine) serviceChange(id ServiceID, more []store.Key, change func(tx *draft, old *serviceRecord) (*serviceRecord, error)) serviceChange {
 	var before, after *serviceRecord
 	o := &op{
 		owner: service(id), keys: append([]store.Key{keyService}, more...), urgent: true,
@@ -261,7 +247,7 @@ func (e *Engine) changeServiceWith(ctx context.Context, id ServiceID, more []sto
 		}
 		return e.refusedNow(ctx, s)
 	}
-	return e.revoke(ctx, service(id), func() error { return e.do(ctx, o) }, refused, foreign)
+	return serviceChange{o, refused, foreign}
 }
 
 func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
