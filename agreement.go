@@ -353,6 +353,7 @@ type right int
 const (
 	toRead right = iota
 	toEdit
+	toHoldKeys
 	toAdminister
 )
 

@@ -69,6 +69,7 @@ var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation,
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.
 func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more bool, err error) {
+	d.e.writeUses(ctx)
 	lanes, err := d.read(ctx, laneCleanUp, cleanUpLanes, until)
 	if err != nil {
 		return false, false, err

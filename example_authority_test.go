@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net/netip"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -100,4 +101,33 @@ func ExampleEngine_AuthorityFor() {
 	// true published <nil>
 	// appio: forbidden: not a member who may do this now
 	// Tassa rifiuti stopped <nil>
+}
+
+// A key that its authority can see again, and its replacement.
+func ExampleAuthority_Keys() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	comune := eng.Authority("01199250158")
+	if _, err := comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti"}); err != nil {
+		log.Fatal(err)
+	}
+	old, err := comune.NewKey(ctx, "tari", appio.Primary)
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys, err := comune.Keys(ctx, "tari")
+	fmt.Println(keys.Primary == old, keys.Secondary == "", err)
+
+	if _, err := comune.NewKey(ctx, "tari", appio.Primary); err != nil {
+		log.Fatal(err)
+	}
+	_, err = eng.SenderByKey(ctx, old, netip.Addr{})
+	fmt.Println(err)
+	// Output:
+	// true true <nil>
+	// appio: unauthorized
 }

@@ -200,6 +200,8 @@ var recordKinds = map[string]func() any{
 	"draft":         func() any { return &draftRecord{} },
 	"change":        func() any { return &changeRecord{} },
 	"member":        func() any { return &memberRecord{} },
+	"derived":       func() any { return &derivedRecord{} },
+	"use":           func() any { return &keyUseRecord{} },
 	"prepared":      func() any { return &preparedRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
@@ -436,6 +438,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		ID: "utente-7", Role: Editor, Delegate: true, From: at - 1, Until: at + 1, At: at})
 	add("clean-up.ended", org, nil, store.Record{Key: taskEnded, Lane: cleanUpLane(org.owner), Due: goldenTime},
 		&cleanUpRecord{Step: 2, From: string(goldenOrg)})
+	add("derived", svc, nil, store.Record{Key: keyDerived}, &derivedRecord{Slots: []derivedSlot{{}, {Generation: 3, Key: 1, Hash: keyHash(goldenKey)}}})
+	add("use", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyUse}, &keyUseRecord{At: at})
 	add("prepared", c.of(c.organization(goldenOrg)), nil, store.Record{Key: preparedKey(goldenService)}, &preparedRecord{Service: goldenService})
 	return cases
 }

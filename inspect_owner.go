@@ -279,6 +279,10 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		}
 	case "organization":
 		into(&organizationRecord{})
+	case "derived keys":
+		into(&derivedRecord{})
+	case "use of an API key":
+		into(&keyUseRecord{})
 	case "API key":
 		into(&apiKeyRecord{})
 	case "format":

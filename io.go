@@ -64,6 +64,7 @@ type Engine struct {
 	pacing    pacing
 	counts    counts
 	ulids     ulids
+	uses      keyUses
 	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time
 
@@ -637,6 +638,9 @@ func (e *Engine) Close() error {
 		e.runsDone.Wait()
 	}
 	e.mu.Unlock()
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	e.writeUses(last)
+	cancel()
 	e.writer.close()
 	for i := range e.lines {
 		e.lines[i].close()

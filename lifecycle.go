@@ -42,6 +42,7 @@ const (
 	ServiceDeleted     ServiceChange = "deleted"
 	ServicePublished   ServiceChange = "published"
 	ServiceUnpublished ServiceChange = "unpublished"
+	ServiceKeyChanged  ServiceChange = "key-changed" // see Authority.NewKey; Reason is the slot
 )
 
 var stages = map[Stage]map[ServiceChange]Stage{

@@ -59,6 +59,8 @@ const (
 	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
 	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
 	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
+	keyDerived      store.Key = "G"  // of a service: which of its keys are derived
+	keyUse          store.Key = "U"  // of an API key: when it was used last
 	keyDraft        store.Key = "D"  // of a service: its next version
 	prefixChange              = "L/" // of a service; + number: what happened to it
 	prefixMember              = "u/" // of an organization; + pseudonym of a member
@@ -377,6 +379,21 @@ func (c *ownerCodec) memberKey(id string) store.Key {
 func changeKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixChange, n)) }
 
 func preparedKey(id ServiceID) store.Key { return prefixPrepared + store.Key(id) }
+
+// A derivedRecord is what a service's keys are derived from, by KeySlot; the keys themselves are nowhere.
+type derivedRecord struct {
+	Slots []derivedSlot `msgpack:"s"`
+}
+
+type derivedSlot struct {
+	Generation uint64 `msgpack:"g,omitempty"` // 0: the slot never had a derived key
+	Key        uint32 `msgpack:"k,omitempty"` // number of the engine key
+	Hash       []byte `msgpack:"h,omitempty"` // of the API key
+}
+
+type keyUseRecord struct {
+	At int64 `msgpack:"t"`
+}
 
 type apiKeyRecord struct {
 	Service ServiceID `msgpack:"s"`

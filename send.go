@@ -53,7 +53,11 @@ func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (
 	if err != nil {
 		return nil, err
 	}
-	return s, s.authorize(rec)
+	if err := s.authorize(rec); err != nil {
+		return s, err
+	}
+	e.uses.note(hash, micro(e.now()))
+	return s, nil
 }
 
 // ID is the service's.

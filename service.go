@@ -452,6 +452,16 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 	if _, err := e.readService(ctx, id); err != nil {
 		return err
 	}
+	return e.setKey(ctx, id, key, nil, func(_ *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error) {
+		if r == nil {
+			return nil, nil, ErrNotFound
+		}
+		return r.withKey(k, hash)
+	})
+}
+
+// setKey writes a key's index, changes the service, and deletes the index of the key that was there before.
+func (e *Engine) setKey(ctx context.Context, id ServiceID, key string, more []store.Key, change func(tx *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error)) error {
 	hash := keyHash(key)
 	// The index first: an entry without its service's key is a hint that leads nowhere, the other way round a key would not work.
 	err := e.do(ctx, &op{
@@ -472,28 +482,33 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 		return err
 	}
 	var old []byte
-	err = e.changeService(ctx, id, func(r *serviceRecord) (*serviceRecord, error) {
-		if r == nil {
-			return nil, ErrNotFound
-		}
-		s := *r
-		s.Keys = make([][]byte, 2)
-		copy(s.Keys, r.Keys)
-		if subtle.ConstantTimeCompare(s.Keys[1-k], hash) == 1 {
-			return nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
-		}
-		old, s.Keys[k] = s.Keys[k], hash
-		return &s, nil
+	err = e.changeServiceWith(ctx, id, more, func(tx *draft, r *serviceRecord) (s *serviceRecord, err error) {
+		s, old, err = change(tx, r, hash)
+		return s, err
 	})
 	if err == nil && len(old) > 0 && subtle.ConstantTimeCompare(old, hash) == 0 {
-		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey}, apply: func(tx *draft) error {
-			if tx.get(keyAPIKey) != nil {
-				tx.del(keyAPIKey)
+		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey, keyUse}, apply: func(tx *draft) error {
+			for _, k := range []store.Key{keyAPIKey, keyUse} {
+				if tx.get(k) != nil {
+					tx.del(k)
+				}
 			}
 			return nil
 		}})
 	}
 	return err
+}
+
+// withKey is the service with another key in a slot, and the hash of the one before.
+func (r *serviceRecord) withKey(k KeySlot, hash []byte) (s *serviceRecord, old []byte, err error) {
+	next := *r
+	next.Keys = make([][]byte, 2)
+	copy(next.Keys, r.Keys)
+	if subtle.ConstantTimeCompare(next.Keys[1-k], hash) == 1 {
+		return nil, nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
+	}
+	old, next.Keys[k] = next.Keys[k], hash
+	return &next, old, nil
 }
 
 // hasKey reports whether the hash is one of the service's keys.
