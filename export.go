@@ -200,6 +200,7 @@ var notExported = map[string]string{
 	"data key":        "it is what seals the records; with it a copy of the store could be read after an erasure",
 	"idempotency key": "a hash of a service's own key, and what the decision of the message says",
 	"effect":          "that a notice is still to be told of a bill, by pseudonyms; the bill is exported",
+	"digest":          "which of a service's digests is the one that messages are added to; its open deliveries say what it has",
 	"clean-up task":   "how far a clean-up has come",
 }
 

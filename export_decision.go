@@ -17,6 +17,7 @@ type exportedDecision struct {
 	Channels []exportedChannel `json:"channels"`
 	RuleSet  int               `json:"rule_set"`
 	Facts    exportedFacts     `json:"facts"`
+	Digest   MessageID         `json:"gathered_in,omitempty"`
 }
 
 type exportedChannel struct {
@@ -26,6 +27,7 @@ type exportedChannel struct {
 	Reason  *exportedWords `json:"reason,omitempty"`
 	After   float64        `json:"after_seconds,omitempty"`
 	For     string         `json:"stands_in_for,omitempty"`
+	Digest  bool           `json:"digest,omitempty"`
 }
 
 type exportedFacts struct {
@@ -39,6 +41,7 @@ type exportedFacts struct {
 	Age             float64                `json:"activation_age_seconds"`
 	Secure          bool                   `json:"secure_channels"`
 	QuietBasis      string                 `json:"quiet_basis,omitempty"`
+	Due             float64                `json:"due_seconds,omitempty"`
 	Channels        []exportedChannelFacts `json:"channels"`
 }
 
@@ -52,6 +55,7 @@ type exportedChannelFacts struct {
 	Quiet         float64 `json:"quiet_seconds,omitempty"`
 	FallbackOf    string  `json:"fallback_of,omitempty"`
 	FallbackAfter float64 `json:"fallback_after_seconds,omitempty"`
+	Digest        float64 `json:"digest_seconds,omitempty"`
 }
 
 func exportDecision(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) {
@@ -64,11 +68,11 @@ func exportDecision(d *draft, _ *profileRecord, r, _ *store.Record) (any, error)
 		Kind: "decision", Message: messageIDOf(r.Key), Service: rec.Service, At: fromMicro(rec.At), Status: rec.Status, Rule: rec.Rule,
 		Reason: reasons[rec.Rule], Channels: []exportedChannel{}, RuleSet: rec.RuleSet, Facts: exportedFacts{
 			Known: f.Known, Mode: f.Mode, Inbox: f.Inbox, HasPreference: f.HasPreference, InboxPreference: f.InboxPreference, Category: f.Category,
-			Activation: f.Activation, Age: f.Age.Seconds(), Secure: f.Secure, QuietBasis: f.QuietBasis, Channels: []exportedChannelFacts{},
-		},
+			Activation: f.Activation, Age: f.Age.Seconds(), Secure: f.Secure, QuietBasis: f.QuietBasis, Due: f.Due.Seconds(), Channels: []exportedChannelFacts{},
+		}, Digest: rec.Digest,
 	}
 	for _, c := range rec.Channels {
-		y := exportedChannel{Name: c.Name, Content: c.Content.String(), Rule: c.Rule, After: c.After.Seconds(), For: c.For}
+		y := exportedChannel{Name: c.Name, Content: c.Content.String(), Rule: c.Rule, After: c.After.Seconds(), For: c.For, Digest: c.Digest}
 		if words, ok := reasons[c.Rule]; ok {
 			y.Reason = &words
 		}
@@ -76,7 +80,7 @@ func exportDecision(d *draft, _ *profileRecord, r, _ *store.Record) (any, error)
 	}
 	for _, c := range f.Channels {
 		x.Facts.Channels = append(x.Facts.Channels, exportedChannelFacts{
-			c.Name, c.Switch.String(), c.Preference.String(), c.Secure.String(), c.Address, c.Validated, c.Quiet.Seconds(), c.Fallback.Of, c.Fallback.After.Seconds(),
+			c.Name, c.Switch.String(), c.Preference.String(), c.Secure.String(), c.Address, c.Validated, c.Quiet.Seconds(), c.Fallback.Of, c.Fallback.After.Seconds(), c.Digest.Seconds(),
 		})
 	}
 	return x, nil

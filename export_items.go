@@ -84,10 +84,11 @@ type exportedChoice struct {
 	Channels        map[string]string `json:"channels"`
 	ReadStatus      bool              `json:"read_status"`
 	SettingsVersion int               `json:"settings_version"`
+	Digest          bool              `json:"digest,omitempty"`
 }
 
 func exportChoice(p *preferenceRecord) exportedChoice {
-	return exportedChoice{p.Inbox, exportChannels(p.Channels), p.ReadStatus, p.SettingsVersion}
+	return exportedChoice{p.Inbox, exportChannels(p.Channels), p.ReadStatus, p.SettingsVersion, p.Digest}
 }
 
 type exportedPreference struct {
@@ -178,12 +179,13 @@ type exportedOutcome struct {
 	Cause      string        `json:"cause,omitempty"`
 	Late       bool          `json:"late,omitempty"`
 	QuietBasis string        `json:"quiet_basis,omitempty"`
+	Without    *[]MessageID  `json:"without,omitempty"`
 }
 
 func exportOutcomes(items []outcomeItem) []exportedOutcome {
 	x := []exportedOutcome{}
 	for _, o := range items {
-		x = append(x, exportedOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis})
+		x = append(x, exportedOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis, o.Without})
 	}
 	return x
 }
@@ -224,6 +226,7 @@ type exportedOpen struct {
 	Service    ServiceID          `json:"service"`
 	Deliveries []exportedDelivery `json:"deliveries"`
 	Over       []exportedOutcome  `json:"over"`
+	Gathered   []MessageID        `json:"gathered,omitempty"`
 }
 
 // exportWork leaves out which process holds the work: it says nothing of the person.
@@ -232,11 +235,19 @@ func exportWork(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) {
 	if err := d.open(r, &w); err != nil {
 		return nil, err
 	}
-	x := exportedOpen{"open_deliveries", messageIDOf(r.Key), w.Service, []exportedDelivery{}, exportOutcomes(w.Done)}
+	x := exportedOpen{"open_deliveries", messageIDOf(r.Key), w.Service, []exportedDelivery{}, exportOutcomes(w.Done), w.Digest.messages()}
 	for i := range w.Entries {
 		x.Deliveries = append(x.Deliveries, exportDelivery(&w.Entries[i], w.expires(&w.Entries[i])))
 	}
 	return x, nil
+}
+
+// messages are those that a digest has; of nil, which is none: nil.
+func (g *gathered) messages() []MessageID {
+	if g == nil {
+		return nil
+	}
+	return g.Messages
 }
 
 type exportedParked struct {
@@ -245,6 +256,7 @@ type exportedParked struct {
 	Service  ServiceID        `json:"service"`
 	At       time.Time        `json:"at"`
 	Delivery exportedDelivery `json:"delivery"`
+	Gathered []MessageID      `json:"gathered,omitempty"`
 }
 
 func exportParked(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) {
@@ -254,7 +266,7 @@ func exportParked(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) {
 	}
 	x := exportDelivery(&p.Entry, 0) // when a replay would end is not said yet
 	x.Next = time.Time{}
-	return exportedParked{"parked_delivery", p.Message, p.Service, fromMicro(p.At), x}, nil
+	return exportedParked{"parked_delivery", p.Message, p.Service, fromMicro(p.At), x, p.Digest.messages()}, nil
 }
 
 type exportedMessage struct {
