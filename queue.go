@@ -326,6 +326,10 @@ func (q *channelQueue) next(batch []*item) []*item {
 	d := q.d
 	for {
 		d.mu.Lock()
+		if q.queued == 0 { // and the engine's user may set the clock by now
+			d.mu.Unlock()
+			return nil
+		}
 		if wait, open := q.line.rests(d.e.now()); open {
 			left := q.drop(func(*share, *item) bool { return true })
 			d.mu.Unlock()
