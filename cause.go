@@ -34,9 +34,11 @@ func (e *Engine) resultOf(err error, a *attempt) (r result) {
 		}
 	}
 	r.cause = cause(err.Error(), a)
-	r.after = e.opts.Backoff(a.it.entry.Attempts + 1)
+	if r.after = e.opts.Backoff(a.it.entry.Attempts + 1); planted == "retry-at-once" {
+		r.after = 0
+	}
 	if m != nil {
-		r.after = max(r.after, m.After)
+		r.after, r.asked = max(r.after, m.After), m.Verdict == verdict.Later
 	}
 	return r
 }
@@ -47,14 +49,14 @@ const (
 	overlap  = 16       // bytes in a row that a cause may share with the message's text
 )
 
-// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the token,
+// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the tokens,
 // however the channel wrote them, and short.
 func cause(s string, a *attempt) string {
 	if len(s) > maxError {
 		return "an error too long to keep"
 	}
 	s = strings.ToValidUTF8(s, "?")
-	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Subject} {
+	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Bounce, a.delivery.Subject} {
 		if secret == "" {
 			continue
 		}

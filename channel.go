@@ -22,13 +22,15 @@ type Route struct {
 	Unvalidated bool    // addresses need no proof. Push: true.
 	Reminders   bool    // reminders go by it too. Push: true.
 	Interrupts  bool    // it disturbs who gets it, and keeps the citizen's quiet hours. Push: true.
+	Bounces     bool    // deliveries have a token for Engine.Bounced. Not with Unvalidated or ByCode.
 	ByCode      bool    // the channel itself knows where people are: deliveries have To and no Address
 
 	Fallback Fallback // zero: it is used in any case
 
 	Timeout time.Duration // of one delivery; 0: Options.DeliverTimeout, with the same bound
 	Workers int           // calls of the channel at a time; 0: 16
-	Rate    float64       // deliveries a second; 0: no limit
+	Rate    float64       // deliveries a second by one engine, as many as in a second at once; 0: no limit
+	Breaker Breaker       // when the channel is left alone for a while
 }
 
 // A Fallback says that a route is used only for messages that another one did not get read. Each needs the citizen's consent for itself:
@@ -38,7 +40,7 @@ type Route struct {
 // once where the other fails for good: refused when its turn comes, parked, or at an address that is gone; and at once, whether the
 // message is read or not, where the other may not be used to begin with. Where the other's time to live passes, so does its own;
 // otherwise that counts from when it goes. A fallback of a fallback keeps its time, which is after both. Quiet hours
-// that put the other off put off what stands in for it. Reminders know none.
+// that put the other off put off what stands in for it; a pause does not. Reminders know none.
 type Fallback struct {
 	Of    string        // name of the other route; empty: no fallback
 	After time.Duration // at most 30 days
@@ -82,7 +84,9 @@ type Delivery struct {
 	To       fiscalcode.Person // empty unless Route.ByCode
 	Language string            // the citizen's first; empty: not chosen
 	Reminder ReminderKind      // that it is; empty: the message itself
+	Digest   *Digest           // that it is; nil: it is of one message
 	Withdraw string            // a token that withdraws this service's use of this channel; see Engine.Withdraw
+	Bounce   string            // with Route.Bounces: a token that says that the address takes nothing; see Engine.Bounced
 
 	Message          MessageID
 	Service          ServiceID
@@ -152,12 +156,16 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field+".Channel", "not nil")
 		case r.Default > Full || r.Secure > Full:
 			return invalid(field, "Default and Secure: None, Generic or Full")
+		case r.Bounces && (r.Unvalidated || r.ByCode):
+			return invalid(field+".Bounces", "only for addresses that need proof")
 		case r.Timeout < 0 || r.Timeout > o.longest():
 			return invalid(field+".Timeout", "at most nine tenths of Options.Lease, less Margin")
 		case r.Workers < 0 || r.Workers > 10_000:
 			return invalid(field+".Workers", "1 to 10000")
-		case !(r.Rate >= 0 && r.Rate <= 1e9):
+		case !validRate(r.Rate):
 			return invalid(field+".Rate", "0 to 1e9")
+		case !r.Breaker.complete():
+			return invalid(field+".Breaker", "a Share of 0 to 1, and the others 0 or more, Longest no less than Open")
 		}
 		names[r.Name] = true
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,15 +188,3 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 	require.NoError(t, e.Close())
 	return crashed
 }
-
-// A handClock is set by hand, and may be looked at meanwhile.
-type handClock struct{ nano atomic.Int64 }
-
-func newHandClock(text string) *handClock {
-	c := &handClock{}
-	c.set(at(text))
-	return c
-}
-
-func (c *handClock) now() time.Time  { return time.Unix(0, c.nano.Load()).UTC() }
-func (c *handClock) set(t time.Time) { c.nano.Store(t.UnixNano()) }

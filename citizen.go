@@ -297,7 +297,7 @@ func (e *Engine) effective(cs *consentState, s *serviceRecord) Preference {
 	case cs.profile == nil || cs.profile.Mode == Undecided:
 		return p
 	case pref != nil:
-		p = Preference{pref.Inbox, maps.Clone(pref.Channels), pref.ReadStatus, pref.SettingsVersion}
+		p = Preference{pref.Inbox, maps.Clone(pref.Channels), pref.ReadStatus, pref.SettingsVersion, pref.Digest}
 		if p.Channels == nil {
 			p.Channels = Channels{}
 		}
@@ -341,6 +341,6 @@ func (c *Citizen) SetPreference(ctx context.Context, id ServiceID, p Preference)
 			case p.SettingsVersion != 0 && p.SettingsVersion != cs.profile.SettingsVersion:
 				return nil, fmt.Errorf("%w: the preference was made under other settings", ErrConflict)
 			}
-			return &preferenceRecord{id, p.Inbox, p.Channels, p.ReadStatus && p.Inbox, cs.profile.SettingsVersion}, nil
+			return &preferenceRecord{id, p.Inbox, p.Channels, p.ReadStatus && p.Inbox, cs.profile.SettingsVersion, p.Digest}, nil
 		}})
 }

@@ -23,6 +23,7 @@ const (
 	taskVoid  store.Key = prefixCleanUp + "void"
 	taskErase store.Key = prefixCleanUp + "erase"
 	taskTrim  store.Key = prefixCleanUp + "trim"
+	taskEnded store.Key = prefixCleanUp + "ended" // of an organization: its agreement has
 
 	cleanUpPage = 256
 )
@@ -40,13 +41,16 @@ func (d *draft) putErasure(at int64) error {
 	d.del(keyDataKey)
 	d.del(keyProfile)
 	d.personal = nil
+	if err := d.beginDeletion(at); err != nil {
+		return err
+	}
 	return d.putCleanUp(taskErase, cleanUpRecord{}, at)
 }
 
 // Erase removes what is kept about the citizen, but for the proof of lawful sends: the history of consent, and the decisions,
 // which hold no code, address or text (GDPR art. 17(3)(e)). When Erase returns nothing of it can be read any more and nothing is
 // sent: see [InFlightError]. The records themselves go in pages, while Run or Flush works; enrolment meanwhile is ErrErasing.
-// It asks for a login at L2.
+// It asks for a login at L2. Who wants a time in which it can be taken back uses [Citizen.RequestData].
 func (c *Citizen) Erase(ctx context.Context) error {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -60,11 +64,12 @@ func (c *Citizen) Erase(ctx context.Context) error {
 
 // erasedPrefixes are what an erasure deletes, in this order. What is not here is proof, or goes at its time; open work, which says
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
-var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixReminder, prefixQuarantine, string(taskTrim)}
+var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim), string(keyDownload)}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.
 func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more bool, err error) {
+	d.e.writeUses(ctx)
 	lanes, err := d.read(ctx, laneCleanUp, cleanUpLanes, until)
 	if err != nil {
 		return false, false, err
@@ -75,6 +80,10 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more b
 	for i := range store.Lane(cleanUpLanes) {
 		lane := laneCleanUp + i
 		for _, r := range lanes[lane] {
+			if r.Key == keyDeletion { // what has read consent, and not begun to send, goes back
+				d.e.gates.close(r.Owner)
+				defer d.e.gates.open(r.Owner, true)
+			}
 			did := new(bool)
 			if o := d.e.cleanUpOp(ctx, r, did); o != nil {
 				ops, of, done = append(ops, o), append(of, lane), append(done, did)
@@ -134,14 +143,26 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			tx.del(rec.Key)
 			return nil
 		})
+	case keyDeletion:
+		o = e.deletionOp(rec)
+	case taskEnded:
+		if err := e.stopAll(ctx, rec.Owner, at, false); err != nil {
+			e.log().Error("services whose organization has no agreement could not be stopped, and will be", "err", err)
+			return nil
+		}
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
+			tx.del(rec.Key)
+			return nil
+		})
 	case taskErase:
+		o.keys = append(o.keys, keyDeletion)
 		if at.Step < len(erasedPrefixes) {
 			o.rng = all(erasedPrefixes[at.Step], cleanUpPage)
 			o.rng.KeysOnly = true
 		}
 		o.most = cleanUpPage + 1
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
-			return tx.erasePage(c, rec)
+			return tx.erasePage(c, rec, toMicro(e.now()))
 		})
 	case taskTrim:
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
@@ -202,11 +223,11 @@ func isDebtor(r *store.Record) bool {
 	return strings.HasPrefix(string(r.Key), prefixDebtor) && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 
-func (d *draft) erasePage(c *cleanUpRecord, task store.Record) error {
+func (d *draft) erasePage(c *cleanUpRecord, task store.Record, now int64) error {
 	if c.Step >= len(erasedPrefixes) {
 		d.del(keyTombstone)
 		d.del(task.Key)
-		return nil
+		return d.endDeletion(now)
 	}
 	next := *c
 	if len(d.ranged) < cleanUpPage {
@@ -305,7 +326,7 @@ func (d *draft) trimPage(task store.Record, bills []store.Key) error {
 }
 
 // voidPending looks through a citizen's open work, ends what nobody holds and is no longer allowed, and sets anew when what waits for
-// the end of quiet hours is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
+// the end of quiet hours, or for a digest that is not wanted any more, is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
 // the end visible at once, and what need not wait any more go.
 func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string) error {
 	for {
@@ -388,6 +409,7 @@ func (e *Engine) voidOp(owner store.Owner, id ServiceID, work []MessageID, retim
 					if en.Held { // who holds it looks for itself
 						continue
 					}
+					changed = w.hasten(en, cs, now) || changed
 					content, _, why := e.permitted(cs, svc, owner, en.Channel, en.Address, w.Secure, now)
 					if content != None || e.route(en.Channel) == nil {
 						continue

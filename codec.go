@@ -90,6 +90,7 @@ func pseudonym(prefix string, sum []byte) string {
 type engineKey struct {
 	id     uint32
 	secret *macer
+	api    *macer // makes API keys
 	shares [ownerShares]atomic.Pointer[sealer]
 }
 
@@ -128,7 +129,7 @@ func (c *codec) engineKey(id uint32) (*engineKey, error) {
 	if len(key) != keySize || id == 0 {
 		return nil, fmt.Errorf("%w: an engine key has a number from 1 and %d bytes", store.ErrKey, keySize)
 	}
-	k, _ := c.keys.LoadOrStore(id, &engineKey{id: id, secret: newMacer(derive(key, "records"))})
+	k, _ := c.keys.LoadOrStore(id, &engineKey{id: id, secret: newMacer(derive(key, "records")), api: newMacer(derive(key, "api keys"))})
 	return k.(*engineKey), nil
 }
 
@@ -425,6 +426,21 @@ func (c *codec) bodyHash(m *Message) ([]byte, error) {
 func keyHash(key string) []byte {
 	sum := sha256.Sum256([]byte(key))
 	return sum[:]
+}
+
+// derivedKey is the API key of a service's slot in a generation. It comes from an engine key, 0 for the current one, and from the store's root
+// secret: who has only one of them, as who copies a file or runs another store with the same keys, cannot make it.
+func (c *codec) derivedKey(id uint32, service ServiceID, k KeySlot, generation uint64) (key string, of uint32, err error) {
+	if c.plain {
+		return "", 0, fmt.Errorf("%w: a plain store has no engine key to derive keys from", ErrUnsupported)
+	}
+	e, err := c.engineKey(id)
+	if err != nil {
+		return "", 0, err
+	}
+	root := c.pseudonym.sum("api key", string(service), strconv.Itoa(int(k)), strconv.FormatUint(generation, 10))
+	sum := e.api.sum(string(root[:]))
+	return hex.EncodeToString(sum[:]), e.id, nil
 }
 
 // newAPIKey is 256 random bits as text.

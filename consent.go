@@ -37,6 +37,9 @@ const (
 	ChangedPreference ConsentChange = "preference" // for one service
 	ChangedActivation ConsentChange = "activation" // by a Special service
 	RemovedAddress    ConsentChange = "address"    // the channel said that it is gone
+	AskedValidation   ConsentChange = "validation" // of an address: see Citizen.ValidateAddress
+	ValidatedAddress  ConsentChange = "validated"  // see Engine.ConfirmAddress
+	BouncedAddress    ConsentChange = "bounced"    // see Engine.Bounced
 	Erased            ConsentChange = "erased"
 )
 
@@ -45,8 +48,8 @@ type ConsentActor string
 
 const (
 	ByCitizen ConsentActor = "citizen"
-	ByToken   ConsentActor = "token"   // Engine.Withdraw
-	ByChannel ConsentActor = "channel" // Gone
+	ByToken   ConsentActor = "token"   // Engine.Withdraw, Engine.ConfirmAddress
+	ByChannel ConsentActor = "channel" // Gone, Engine.Bounced
 	ByService ConsentActor = "service" // Sender.Activate
 )
 
@@ -59,6 +62,7 @@ type DecisionRecord struct {
 	Facts    Facts
 	Decision Decision
 	Outcomes []DeliveryOutcome // of the deliveries that are over
+	Digest   MessageID         `json:",omitzero"` // in which some of its deliveries are gathered; empty: in none
 }
 
 // A DeliveryOutcome is how a delivery ended.
@@ -72,6 +76,8 @@ type DeliveryOutcome struct {
 	Late     bool   // the channel answered after the engine had given the attempt up
 
 	QuietBasis string // by which it was delivered in the citizen's quiet hours: see Service.QuietBasis; empty: it was not
+
+	Digest MessageID `json:",omitzero"` // that it was of, with other messages of which this is the same delivery; empty: of none
 }
 
 // OutcomeResult is how a delivery ended.
@@ -322,6 +328,9 @@ func (e *Engine) consentOp(owner store.Owner, c consentChange, before, after **c
 	if c.service != "" {
 		o.also = service(c.service)
 	}
+	if c.erase {
+		o.keys = append(o.keys, keyDeletion, keyDownload)
+	}
 	return o
 }
 
@@ -398,7 +407,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		ev.What = string(ChangedPreference)
 		if s != nil {
 			shown := e.effective(before, s)
-			ev.Before = preferenceRecord{c.service, shown.Inbox, shown.Channels, shown.ReadStatus, shown.SettingsVersion}
+			ev.Before = preferenceRecord{c.service, shown.Inbox, shown.Channels, shown.ReadStatus, shown.SettingsVersion, shown.Digest}
 		}
 		ev.After = *after.preference
 	}
@@ -451,7 +460,7 @@ func takesAway(before, after *consentState, was, is Preference) bool {
 		return false
 	case q == nil || p.Mode != q.Mode || p.Quiet.hours() != q.Quiet.hours() || p.Inbox && !q.Inbox || lowered(p.Channels, q.Channels):
 		return true
-	case was.Inbox && !is.Inbox || lowered(was.Channels, is.Channels):
+	case was.Inbox && !is.Inbox || was.Digest && !is.Digest || lowered(was.Channels, is.Channels):
 		return true
 	}
 	for i := range p.Addresses {
@@ -472,7 +481,8 @@ func lowered(was, is Channels) bool {
 	return false
 }
 
-// keepSetAt sets when each address became what it is.
+// keepSetAt sets when each address became what it is, and keeps the token that may validate it for as long as it is that: one that
+// is no longer validated needs another.
 func (p *profileRecord) keepSetAt(before *profileRecord, now int64) {
 	for i := range p.Addresses {
 		a := &p.Addresses[i]
@@ -482,6 +492,11 @@ func (p *profileRecord) keepSetAt(before *profileRecord, now int64) {
 		}
 		if b := before.address(a.ID); b != nil && b.Value == a.Value && b.Channel == a.Channel {
 			a.SetAt = b.SetAt
+			if a.ValidatedAt == 0 && b.ValidatedAt != 0 {
+				a.Proof, a.ProofAt = nil, 0
+			} else if a.Proof == nil {
+				a.Proof, a.ProofAt = b.Proof, b.ProofAt
+			}
 		}
 	}
 }
@@ -566,7 +581,7 @@ func (e *Engine) listConsents(ctx context.Context, owner store.Owner, p position
 }
 
 func (r preferenceRecord) preference() Preference {
-	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion}
+	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion, r.Digest}
 }
 
 // Explain is the record of how a message was decided and what became of its deliveries.
@@ -606,21 +621,39 @@ func (e *Engine) explain(ctx context.Context, owner store.Owner, id MessageID) (
 		return DecisionRecord{}, ErrNotFound
 	}
 	out := DecisionRecord{
-		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(),
+		At: fromMicro(r.At), Message: id, Service: r.Service, RuleSet: r.RuleSet, Facts: r.facts(), Decision: r.decision(), Digest: r.Digest,
 	}
-	var over outcomeRecord
-	if _, err := d.read(outcomeKey(id), &over); err != nil {
+	over, err := d.over(id)
+	if err != nil {
 		return DecisionRecord{}, err
+	}
+	for _, o := range over {
+		out.Outcomes = append(out.Outcomes, o.outcome())
+	}
+	if r.Digest != "" {
+		if err := e.explainDigest(ctx, owner, &out); err != nil {
+			return DecisionRecord{}, err
+		}
+	}
+	return out, nil
+}
+
+// over is what became of the deliveries of a message, or of a digest, that are over.
+func (d *draft) over(id MessageID) ([]outcomeItem, error) {
+	var r outcomeRecord
+	if _, err := d.read(outcomeKey(id), &r); err != nil {
+		return nil, err
 	}
 	for _, k := range []store.Key{waitingKey(id), leasedKey(id)} {
 		var w workRecord
 		if _, err := d.read(k, &w); err != nil {
-			return DecisionRecord{}, err
+			return nil, err
 		}
-		over.Items = append(over.Items, w.Done...)
+		r.Items = append(r.Items, w.Done...)
 	}
-	for _, o := range over.Items {
-		out.Outcomes = append(out.Outcomes, DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis})
-	}
-	return out, nil
+	return r.Items, nil
+}
+
+func (o *outcomeItem) outcome() DeliveryOutcome {
+	return DeliveryOutcome{o.ID, o.Channel, o.Result, fromMicro(o.At), o.Attempts, o.Cause, o.Late, o.Basis, ""}
 }

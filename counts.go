@@ -27,13 +27,15 @@ var results = [...]AttemptResult{
 	resultGone:      "gone",      // the address does not exist any more
 	resultVoid:      "void",      // no longer allowed when its turn came
 	resultExpired:   "expired",   // too late
-	resultBack:      "returned",  // not tried: stopped by a revocation, for want of time, or for quiet hours
+	resultBack:      "returned",  // not tried, for want of time, quiet hours, a revocation or a pause; or not counted, as its channel is out of order
 }
 
 // counts costs an addition for each message and one for each attempt.
 type counts struct {
 	decided  [len(rules)]atomic.Uint64
 	attempts [len(results)]atomic.Uint64
+	limited  atomic.Uint64
+	opened   atomic.Uint64
 }
 
 func (c *counts) decide(rule Rule) {
@@ -51,6 +53,8 @@ func (c *counts) attempt(kind resultKind) { c.attempts[kind].Add(1) }
 type Counts struct {
 	Decided  map[Rule]uint64          // messages, by the rule that decided them
 	Attempts map[AttemptResult]uint64 // deliveries that were taken from their queue, by what came of it
+	Limited  uint64                   // messages that were refused, as their service sent too fast
+	Outages  uint64                   // how often a channel was left alone: see [Breaker]
 }
 
 // Counts returns the counters, all of them, also those that are zero.
@@ -62,6 +66,7 @@ func (e *Engine) Counts() Counts {
 	for i, r := range results {
 		c.Attempts[r] = e.counts.attempts[i].Load()
 	}
+	c.Limited, c.Outages = e.counts.limited.Load(), e.counts.opened.Load()
 	return c
 }
 
@@ -84,11 +89,15 @@ func (v vars) String() string {
 		"appio_up":              number(err == nil && h.Err == nil),
 		"appio_decisions_total": c.Decided,
 		"appio_attempts_total":  c.Attempts,
+		"appio_limited_total":   c.Limited,
+		"appio_outages_total":   c.Outages,
 	}
 	if err == nil {
 		m["appio_deliveries_waiting"] = h.Waiting
 		m["appio_deliveries_oldest_due_seconds"] = h.OldestDue.Seconds()
 		m["appio_deliveries_parked"] = h.Parked
+		m["appio_deliveries_paused"] = h.Paused
+		m["appio_channels_resting"] = len(h.Resting)
 		m["appio_records_quarantined"] = h.Quarantined
 	}
 	if h.Size.Bytes > 0 {

@@ -75,7 +75,7 @@ func (s *slice) giveBack() {
 		s.q.d.e.gates.leave(&a.pass)
 		items[i] = a.it
 	}
-	s.q.putBack(items)
+	s.q.putBack(items, 0)
 }
 
 // prepare takes the gates' passes, looks at consent again, and makes the deliveries of what is allowed now. The rest is recorded.
@@ -83,6 +83,10 @@ func (d *dispatcher) prepare(q *channelQueue, items []*item) []*attempt {
 	e := d.e
 	as := make([]*attempt, 0, len(items))
 	for _, it := range items {
+		if e.pauses.since(q.route.Name, it.service) != 0 {
+			d.record(q, it, d.back(it))
+			continue
+		}
 		a := &attempt{it: it, pass: pass{owners: [2]store.Owner{it.owner, service(it.service)}}}
 		if !e.gates.enter(&a.pass) {
 			d.record(q, it, result{kind: resultBack})
@@ -106,7 +110,11 @@ func (d *dispatcher) prepare(q *channelQueue, items []*item) []*attempt {
 	for i, a := range as {
 		if r := d.decide(q.route, a, &seen[i]); r != nil {
 			e.gates.leave(&a.pass)
-			d.record(q, a.it, *r)
+			if r.rest > 0 {
+				q.putBack([]*item{a.it}, r.rest)
+			} else {
+				d.record(q, a.it, *r)
+			}
 			continue
 		}
 		ready = append(ready, a)
@@ -138,7 +146,14 @@ func (e *Engine) look(ctx context.Context, as []*attempt) ([]sight, error) {
 		for _, k := range d.consentKeys(it.service) {
 			d.want(k, &v.reads[i])
 		}
-		d.want(messageKey(it.message), &v.reads[i])
+		if it.digest == nil {
+			d.want(messageKey(it.message), &v.reads[i])
+		} else {
+			for _, id := range it.digest.of.Messages {
+				d.want(messageKey(id), &v.reads[i])
+				d.want(stateKey(id), &v.reads[i])
+			}
+		}
 		if it.entry.conditional() {
 			d.want(stateKey(it.message), &v.reads[i])
 		}
@@ -207,9 +222,19 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 		a.basis = svc.QuietBasis
 	}
 	var m *messageRecord
-	if seen.known != nil {
+	var digest *Digest
+	switch {
+	case it.digest != nil:
+		m = &messageRecord{} // it has no day and no notice of its own
+		if digest, err = it.open(seen.draft, content, cs.profile.Languages, now); err != nil {
+			return unreadable(err)
+		}
+		if digest.Count == 0 {
+			return &result{kind: resultVoid, cause: causeNothingLeft}
+		}
+	case seen.known != nil:
 		m = seen.known.message
-	} else {
+	default:
 		m = &messageRecord{}
 		found, err := seen.draft.read(messageKey(it.message), m)
 		switch {
@@ -232,6 +257,9 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 			return &result{kind: resultVoid, cause: why}
 		}
 	}
+	if wait := e.pacing.take(it.service, rateOf(svc.DeliveryRate, e.opts.DeliveryRate), time.Now()); wait > 0 {
+		return &result{kind: resultBack, rest: wait}
+	}
 	a.code = cs.profile.Code
 	a.delivery = Delivery{
 		ID: it.entry.ID, Channel: route.Name, Attempt: it.entry.Attempts + 1, Content: content, Address: address, Reminder: it.entry.Reminder,
@@ -241,10 +269,18 @@ func (d *dispatcher) decide(route *Route, a *attempt, seen *sight) *result {
 	if len(cs.profile.Languages) > 0 {
 		a.delivery.Language = cs.profile.Languages[0]
 	}
+	if route.Bounces {
+		a.delivery.Bounce = e.codec.sealBounce(it.owner, &address)
+	}
 	if route.ByCode {
 		a.delivery.To = fiscalcode.Person(cs.profile.Code)
 	}
-	if content == Full {
+	if digest != nil {
+		a.delivery.Digest = digest
+		if content == Full {
+			a.delivery.Subject, a.delivery.Markdown, a.delivery.TextLanguage = digest.write(svc.Name, a.delivery.Language)
+		}
+	} else if content == Full {
 		whole := m.message("").In(cs.profile.Languages...)
 		a.delivery.Subject, a.delivery.Markdown, a.delivery.Payment = whole.Subject, whole.Markdown, whole.Payment
 		a.delivery.TextLanguage = whole.Language
@@ -274,9 +310,9 @@ func (d *dispatcher) call(q *channelQueue, as []*attempt) {
 	}
 	begun := as[:0]
 	for _, a := range as {
-		if !d.startable(q.route, a.it) && planted != "no-start-check" || !e.gates.begin(&a.pass, a.what, &c.group, cancelOne) {
+		if !d.startable(q.route, a.it) && planted != "no-start-check" || !e.fresh() || !e.gates.begin(&a.pass, a.what, &c.group, cancelOne) {
 			e.gates.leave(&a.pass)
-			d.record(q, a.it, result{kind: resultBack})
+			d.record(q, a.it, d.back(a.it))
 			continue
 		}
 		begun = append(begun, a)
@@ -284,10 +320,26 @@ func (d *dispatcher) call(q *channelQueue, as []*attempt) {
 	if len(begun) == 0 {
 		return
 	}
+	if now := e.now(); !q.line.begin(now) {
+		wait, _ := q.line.rests(now)
+		for _, a := range begun {
+			e.gates.leave(&a.pass)
+			d.record(q, a.it, result{kind: resultBack, after: max(wait, probeAfter)})
+		}
+		return
+	}
 	d.tried.Add(int64(len(begun)))
 	c.as = begun
 	_ = failpoint.Hit("dispatch/call")
 	c.run(ctx)
+}
+
+// probeAfter is how long work rests that came when there were enough probes of a channel under way.
+const probeAfter = time.Second
+
+// back is what becomes of an item that may not begin now.
+func (d *dispatcher) back(it *item) result {
+	return result{kind: resultBack, paused: d.e.pauses.since(it.entry.Channel, it.service) != 0}
 }
 
 // A call is one call of a channel.
@@ -334,6 +386,7 @@ func (c *call) run(ctx context.Context) {
 			e.gates.leave(&a.pass)
 			d.record(q, a.it, result{kind: resultBack})
 		}
+		q.line.ended(e.now(), callNeutral, callNeutral, "")
 		end(Outcome{})
 		return
 	}
@@ -382,10 +435,15 @@ func (c *call) hang() {
 	}
 	c.hung = true
 	c.d.hang(c.q, 1)
+	const late = "the channel did not return in time"
+	spare := c.ended(callBad, callBad, late)
 	for _, a := range c.as {
 		if !a.settled {
 			a.settled = true
-			r := result{kind: resultFailed, cause: "the channel did not return in time"}
+			r := result{kind: resultFailed, cause: late}
+			if spare {
+				r = result{kind: resultBack, cause: late, after: probeAfter}
+			}
 			if planted == "late-delivered" {
 				r.kind = resultDelivered
 			}
@@ -406,14 +464,43 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 	if c.returned = true; c.hung {
 		d.hang(q, -1)
 	}
+	var one [1]result // so that a call of one delivery allocates nothing
+	rs := one[:0]
+	answered, failed, mild := false, 0, false
 	for i, a := range c.as {
 		r := e.resultOf(errs[i], a)
 		r.basis = a.basis
 		if first == nil && errs[i] != nil {
 			first = errors.New(r.cause)
 		}
-		if r.kind == resultFailed && (c.revoked.Load() || d.ctx.Err() != nil) { // not the channel's fault
+		switch {
+		case r.kind == resultFailed && (c.revoked.Load() || d.ctx.Err() != nil): // not the channel's fault
 			r = result{kind: resultBack}
+		case r.kind != resultFailed:
+			answered = true
+		case r.asked:
+			mild = true
+		default:
+			failed++
+		}
+		rs = append(rs, r)
+	}
+	spare := false
+	switch {
+	case c.hung: // it was counted then
+	case answered:
+		spare = c.ended(callGood, callGood, "")
+	case failed == len(rs):
+		spare = c.ended(callBad, callBad, rs[0].cause)
+	case mild:
+		spare = c.ended(callNeutral, callGood, "")
+	default:
+		spare = c.ended(callNeutral, callNeutral, "")
+	}
+	for i, a := range c.as {
+		r := rs[i]
+		if spare && r.kind == resultFailed && !r.asked {
+			r.kind = resultBack
 		}
 		switch {
 		case a.settled && r.kind == resultDelivered: // given up before
@@ -429,6 +516,17 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 		}
 	}
 	return first
+}
+
+// ended tells the channel's breaker how the call ended. A failure counts if all was tried for the first time.
+func (c *call) ended(verdict, probe callVerdict, cause string) (spare bool) {
+	for _, a := range c.as {
+		if verdict == callBad && a.it.entry.Attempts > 0 && planted != "poison-counts" {
+			verdict = callNeutral
+		}
+	}
+	spare = c.q.line.ended(c.d.e.now(), verdict, probe, cause)
+	return spare && planted != "outage-spends"
 }
 
 var errEnded = errors.New("the channel ended its goroutine")
@@ -474,8 +572,10 @@ func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
 	defer d.mu.Unlock()
 	q.pending--
 	d.pending--
-	if r.kind == resultFailed || r.kind == resultBack || q.full && q.pending < max(1, q.room()/2) {
-		q.full = false
+	s := it.share
+	s.pending--
+	if r.kind == resultFailed || r.kind == resultBack || q.starved || q.full && q.pending < max(1, q.room()/2) || s.full > 0 && s.pending <= s.full/2 {
+		q.full, q.starved, s.full = false, false, 0
 		d.look()
 	}
 	d.checkIdle()

@@ -32,6 +32,7 @@ type dispatcher struct {
 
 	laneReader            // of deliveries, effects and clean-up
 	reminders  laneReader // of reminders, which are looked for beside them
+	paused     pausedReader
 }
 
 // A laneReader reads what is due, a page of each lane.
@@ -51,12 +52,11 @@ const (
 
 func newDispatcher(e *Engine) *dispatcher {
 	d := &dispatcher{e: e, queues: map[string]*channelQueue{}, wake: make(chan struct{}, 1),
-		laneReader: newLaneReader(e.store), reminders: newLaneReader(e.store)}
+		laneReader: newLaneReader(e.store), reminders: newLaneReader(e.store), paused: pausedReader{laneReader: newLaneReader(e.store)}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	for i := range e.opts.Channels {
 		r := &e.opts.Channels[i]
-		d.queues[r.Name] = &channelQueue{d: d, route: r, average: firstAverage,
-			bucket: bucket{rate: r.Rate, burst: max(1, r.Rate), tokens: max(1, r.Rate), at: time.Now()}}
+		d.queues[r.Name] = &channelQueue{d: d, route: r, line: &e.lines[i], average: firstAverage, shares: map[ServiceID]*share{}, tidyAt: usualShares}
 	}
 	return d
 }
@@ -118,23 +118,36 @@ func fatal(err error) bool {
 	return errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrClosed)
 }
 
-// poll claims what is due until a time and returns how many deliveries it took, and whether there may be more.
+// poll claims what is due until a time, and what is not paused any more, and returns how much of it it took or moved out of the way,
+// and whether there may be more.
 func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more bool, err error) {
-	lanes, err := d.read(ctx, laneDelivery, deliveryLanes, until)
-	if err != nil {
-		return 0, false, err
+	if !d.e.fresh() {
+		return 0, false, nil
 	}
-	first := int(chance.Int64N(deliveryLanes))
-	// In turn: the first of each lane, then the second of each.
+	resumed, going, err := d.resume(ctx)
+	if err != nil {
+		return resumed, false, err
+	}
+	lanes, err := d.read(ctx, laneDelivery, openLanes, until)
+	if err != nil {
+		return resumed, false, err
+	}
+	taken, moved, err := d.claim(ctx, laneDelivery, openLanes, lanes)
+	return taken + resumed, d.advance(lanes, moved) || going, err
+}
+
+// claim claims what was read of lanes, in turn: the first of each lane, then the second of each.
+func (d *dispatcher) claim(ctx context.Context, base store.Lane, n int, lanes map[store.Lane][]store.Record) (taken int, moved map[store.Lane]int, refused error) {
+	first := int(chance.Int64N(int64(n)))
 	var claims []*claim
 	var ops []*op
-	for n := 0; ; n++ {
+	for at := 0; ; at++ {
 		some := false
-		for i := range deliveryLanes {
-			lane := laneDelivery + store.Lane((first+i)%deliveryLanes)
-			if recs := lanes[lane]; n < len(recs) {
+		for i := range n {
+			lane := base + store.Lane((first+i)%n)
+			if recs := lanes[lane]; at < len(recs) {
 				some = true
-				c := &claim{e: d.e, d: d, seen: recs[n]}
+				c := &claim{e: d.e, d: d, seen: recs[at]}
 				claims, ops = append(claims, c), append(ops, c.op())
 			}
 		}
@@ -142,8 +155,7 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 			break
 		}
 	}
-	moved := map[store.Lane]int{}
-	var refused error
+	moved = map[store.Lane]int{}
 	errs := d.e.writer.do(ctx, ops...)
 	if len(ops) > 0 {
 		_ = failpoint.Hit("dispatch/claimed")
@@ -155,12 +167,15 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 			}
 			continue // busy, or unreadable for now: it stays due
 		}
-		taken += claims[i].gained
-		if claims[i].moved {
-			moved[claims[i].seen.Lane]++
+		c := claims[i]
+		if taken += c.gained; c.moved {
+			moved[c.seen.Lane]++
+			if c.gained == 0 {
+				taken++
+			}
 		}
 	}
-	return taken, d.advance(lanes, moved), refused
+	return taken, moved, refused
 }
 
 // read is a page of each of some lanes, from where advance left off.
@@ -210,7 +225,7 @@ func (d *dispatcher) recover(ctx context.Context) error {
 	if _, _, err := d.effects(ctx); err != nil { // what was paid since is not reminded of
 		return err
 	}
-	for lane := range store.Lane(deliveryLanes) {
+	for lane := range store.Lane(openLanes) {
 		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
 		for {
 			recs, err := d.e.store.Due(ctx, q)
@@ -242,14 +257,15 @@ func (d *dispatcher) recover(ctx context.Context) error {
 func (d *dispatcher) stop() {
 	d.mu.Lock()
 	d.stopping = true
-	left := map[*channelQueue][]*item{}
+	var left []*item
 	for _, q := range d.queues {
-		left[q], q.items = q.items, nil
+		for _, s := range q.shares {
+			if s.resting != nil {
+				s.resting.Stop()
+			}
+		}
+		left = append(left, q.drop(func(*share, *item) bool { return true })...)
 	}
 	d.mu.Unlock()
-	for q, items := range left {
-		for _, it := range items {
-			d.record(q, it, result{kind: resultBack})
-		}
-	}
+	d.giveBack(left, 0)
 }

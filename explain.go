@@ -2,6 +2,7 @@ package appio
 
 import (
 	"context"
+	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
@@ -77,6 +78,7 @@ func (e *Engine) ExplainService(ctx context.Context, to fiscalcode.Person, id Se
 	}
 	now := micro(e.now())
 	facts := e.facts(cs, svc, false, now)
+	e.digestFacts(&facts, cs, time.Time{}, now)
 	x := Explanation{Decision: DecisionRecord{At: now, Service: id, RuleSet: RuleSet, Facts: facts, Decision: Decide(facts)}}
 	x.Consents, err = e.consentsUpTo(ctx, owner, &x.Decision)
 	return x, err

@@ -17,8 +17,9 @@ import (
 //
 // Gates are per owner, exist while somebody is at them, and know only this process; see lease.go for the others.
 type gates struct {
-	mu sync.Mutex
-	m  map[store.Owner]*gate
+	mu     sync.Mutex
+	m      map[store.Owner]*gate
+	pauses *pauses // of the engine
 }
 
 type gate struct {
@@ -89,11 +90,11 @@ func (g *gates) at(o store.Owner) *gate {
 	return t
 }
 
-// begin turns a pass from reading to sending, or reports false if a revocation came between.
+// begin turns a pass from reading to sending, or reports false if a revocation or a pause came between.
 func (g *gates) begin(p *pass, what sending, group *passGroup, cancel func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p.stopped {
+	if p.stopped || what.ID != "" && g.pauses.since(what.Channel, what.Service) != 0 {
 		return false
 	}
 	p.sending, p.delivery, p.group, p.cancel = true, what, group, cancel

@@ -193,7 +193,16 @@ var recordKinds = map[string]func() any{
 	"debtor":        func() any { return &debtorRecord{} },
 	"news":          func() any { return &newsRecord{} },
 	"spread":        func() any { return &spreadRecord{} },
+	"paused":        func() any { return &pauseRecord{} },
 	"reminder":      func() any { return &reminderRecord{} },
+	"digest":        func() any { return &digestRecord{} },
+	"request":       func() any { return &requestRecord{} },
+	"draft":         func() any { return &draftRecord{} },
+	"change":        func() any { return &changeRecord{} },
+	"member":        func() any { return &memberRecord{} },
+	"derived":       func() any { return &derivedRecord{} },
+	"use":           func() any { return &keyUseRecord{} },
+	"prepared":      func() any { return &preparedRecord{} },
 	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
 }
 
@@ -202,6 +211,7 @@ const (
 	goldenService = ServiceID("tari")
 	goldenKey     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	goldenID      = MessageID("01HZY3V7K8QZ4M5N6P7R8S9T0V")
+	goldenDigest  = MessageID("01HZY3V7K8QZ4M5N6P7R8S9T0W")
 	goldenOrg     = fiscalcode.Organization("01199250158")
 )
 
@@ -249,6 +259,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), At: at})
 	add("service.payees", svc, nil, store.Record{Key: keyService},
 		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), MaxPayment: 1, OtherPayees: true, At: at})
+	add("service.rates", svc, nil, store.Record{Key: keyService},
+		&serviceRecord{ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), SendRate: 0.5, DeliveryRate: 10, At: at})
 	add("api-key", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyAPIKey}, &apiKeyRecord{Service: goldenService})
 
 	add("data-key", person, nil, store.Record{Key: keyDataKey}, &dataKey)
@@ -260,6 +272,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			{ID: "a2", Channel: Push, Value: "installation-1"},
 		},
 		Languages: []string{"it", "de"}, Version: 7,
+	})
+	add("profile.proof", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{
+		Code: string(goldenPerson), Mode: Auto, Version: 2,
+		Addresses: []addressRecord{{ID: "a1", Channel: Email, Value: "maria@example.it", SetAt: at - 1, Proof: bytes.Repeat([]byte{9}, 32), ProofAt: at}},
 	})
 	choice := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Email: Full, Push: None}, ReadStatus: true, SettingsVersion: 3}
 	before := preferenceRecord{Service: goldenService, Inbox: true, Channels: Channels{Push: Generic}, ReadStatus: true, SettingsVersion: 2}
@@ -333,13 +349,29 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("work.reminder", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}}})
+	add("work.paused", person, nil, store.Record{Key: waitingKey(goldenID), Lane: pausedLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}}})
+	add("work.replayed", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at, Cause: "x", Replayed: true}}})
+	add("paused", meta, nil, store.Record{Key: keyPaused}, &pauseRecord{Version: at, Channels: map[string]int64{Push: at},
+		Services: map[ServiceID]int64{goldenService: at + 1}})
 	add("parked.reminder", person, nil, store.Record{Key: prefixParked + "eeeeeeeeeeeeeeeeeeeeeeeeee", Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1, Entry: workEntry{
 			ID: "eeeeeeeeeeeeeeeeeeeeeeeeee", Channel: Push, Next: at, Attempts: 10, Reminder: RemindUnpaid, Bill: string(bill), Expires: at + 2}})
+	add("parked.paused", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}})
+	add("parked.replayed", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Cause: "x", Replayed: true}})
 	add("reminder", person, nil, store.Record{Key: remindBillKey(bill), Lane: reminderLane(person.owner), Due: goldenTime}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Secure: true, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1})
 	add("reminder.kept", person, nil, store.Record{Key: remindBillKey(bill)}, &reminderRecord{
 		Service: goldenService, Message: goldenID, Since: at, Due: at + 1, Bill: string(bill), Last: at - 1, Work: goldenID})
+	add("request.deletion", person, nil, store.Record{Key: keyDeletion, Lane: cleanUpLane(person.owner), Due: goldenTime}, &requestRecord{
+		Status: RequestPending, Version: 3, Asked: at - 2, Changed: at - 1, Due: at, Waited: 1, Level: L2, Provider: "cie", Text: "2026-01"})
+	add("request.download", person, nil, store.Record{Key: keyDownload},
+		&requestRecord{Status: RequestFailed, Version: 3, Asked: at - 2, Changed: at - 1, Reason: "no room", Level: L3})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
 	add("service.quiet", svc, nil, store.Record{Key: keyService}, &serviceRecord{
 		ID: goldenService, Name: "Allerta", Organization: string(goldenOrg), At: at, QuietBasis: "d.lgs. 1/2018, art. 17"})
@@ -365,6 +397,50 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			ID: "gggggggggggggggggggggggggg", Channel: Email, Next: at, Attempts: 10, Expires: at + 2, Fallback: Push, Quiet: true}})
 	add("outcome.quiet", person, nil, store.Record{Key: outcomeKey(goldenID)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{
 		{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Push, Result: OutcomeDelivered, At: at, Attempts: 1, Basis: "d.lgs. 1/2018, art. 17"}}})
+	add("preference.digest", person, person.personal, store.Record{Key: person.preferenceKey(goldenService)}, &preferenceRecord{
+		Service: goldenService, Inbox: true, Channels: Channels{Email: Full}, SettingsVersion: 1, Digest: true})
+	add("consent-event.digest", person, nil, store.Record{Key: historyKey(1)}, &consentEvent{
+		Number: 1, ID: "mfrggzdfmztwq2lknnwg23tpoa", At: at, What: string(ChangedPreference), Service: goldenService, Mode: Auto, By: string(ByCitizen),
+		Before: preferenceRecord{Service: goldenService, Inbox: true, Digest: true}, After: preferenceRecord{Service: goldenService, Inbox: true, Digest: true}})
+	facts = Facts{Known: true, Mode: Auto, Inbox: true, HasPreference: true, InboxPreference: true, Due: 72 * time.Hour, Channels: []ChannelFacts{
+		{Name: Email, Switch: Full, Preference: Full, Address: true, Validated: true, Digest: 8 * time.Hour}}}
+	decision = Decide(facts)
+	gathering := newDecisionRecord(goldenService, at, &facts, &decision)
+	gathering.Digest = goldenDigest
+	add("decision.digest", person, nil, store.Record{Key: decisionKey(goldenID)}, gathering)
+	add("digest", person, nil, store.Record{Key: person.digestKey(goldenService, true)}, &digestRecord{Service: goldenService, Digest: goldenDigest})
+	of := &gathered{Messages: []MessageID{goldenID}, Longest: time.Hour}
+	add("work.digest", person, nil, store.Record{Key: waitingKey(goldenDigest), Lane: backlogLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Digest: of, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Email, Next: at}},
+			Done: []outcomeItem{{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Email, Result: OutcomeDelivered, At: at, Attempts: 1, Without: &of.Messages}}})
+	add("outcome.digest", person, nil, store.Record{Key: outcomeKey(goldenDigest)}, &outcomeRecord{Service: goldenService, Items: []outcomeItem{
+		{ID: "hhhhhhhhhhhhhhhhhhhhhhhhhh", Channel: Email, Result: OutcomeDelivered, At: at, Attempts: 1, Without: &of.Messages}}})
+	add("parked.digest", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenDigest, At: at, Lifetime: 1, Digest: of,
+			Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Email, Next: at}})
+	whole := serviceRecord{
+		ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), OrgName: "Comune di Esempio", State: Live, Category: Special,
+		Basis: PublicTask, Secure: true, MaxPayment: 500_00, OtherPayees: true, Trial: []string{string(goldenPerson)}, Prefixes: []string{"192.0.2.0/24"},
+		Texts: []string{"descrizione", "privacy", "web", "e-mail", "tel", "PEC", "aiuto", "altro", "valutazione"},
+		Keys:  [][]byte{keyHash(goldenKey)}, At: at, LoweredAt: at - 1, QuietBasis: "d.lgs. 1/2018, art. 17", SendRate: 0.5, DeliveryRate: 10,
+	}
+	add("service.assessment", svc, nil, store.Record{Key: keyService}, &whole)
+	add("draft", svc, nil, store.Record{Key: keyDraft}, &draftRecord{
+		Data: whole, Stage: Refused, Publish: true, Reason: "privacy-missing", Version: 3, Changes: 7, At: at, SubmittedAt: at - 1, ApprovedAt: at - 2})
+	add("change", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{
+		ID: bytes.Repeat([]byte{7}, 16), At: at, What: ServiceRejected, By: ByOperator, Who: "ufficio servizi", Stage: Refused, Publication: Published,
+		Version: 3, Reason: "privacy-missing", Data: &whole})
+	org := c.of(c.organization(goldenOrg))
+	add("draft.agreement", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: whole, Stage: Approved, Version: 1, Changes: 3, At: at, ApprovedAt: at, Agreement: 3, Barred: 1})
+	add("organization.agreement", org, nil, store.Record{Key: keyOrganization}, &organizationRecord{Code: string(goldenOrg), Name: "Comune di Esempio",
+		DraftedAt: at - 3, SignedAt: at - 2, WithdrawnAt: at - 1, At: at, Aggregators: []string{"80078750587"}, Turns: 2})
+	add("member", org, nil, store.Record{Key: org.memberKey("utente-7")}, &memberRecord{
+		ID: "utente-7", Role: Editor, Delegate: true, From: at - 1, Until: at + 1, At: at})
+	add("clean-up.ended", org, nil, store.Record{Key: taskEnded, Lane: cleanUpLane(org.owner), Due: goldenTime},
+		&cleanUpRecord{Step: 2, From: string(goldenOrg)})
+	add("derived", svc, nil, store.Record{Key: keyDerived}, &derivedRecord{Slots: []derivedSlot{{}, {Generation: 3, Key: 1, Hash: keyHash(goldenKey)}}})
+	add("use", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyUse}, &keyUseRecord{At: at})
+	add("prepared", c.of(c.organization(goldenOrg)), nil, store.Record{Key: preparedKey(goldenService)}, &preparedRecord{Service: goldenService})
 	return cases
 }
 

@@ -58,7 +58,7 @@ type Inventory struct {
 
 // A Queue is one lane of scheduled records.
 type Queue struct {
-	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined"
+	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined", "downloads"
 	Lane   uint16    `json:"lane"`
 	Depth  int64     `json:"depth"`  // records
 	Oldest time.Time `json:"oldest"` // when the first of them is or was due
@@ -289,7 +289,7 @@ func mark(r *store.Record) uint64 {
 
 // lanes compares each queue with what the owners' records say.
 func (in *inspection) lanes(ctx context.Context) error {
-	for lane := range store.Lane(laneQuarantined + 1) {
+	for lane := range store.Lane(laneDownload + 1) {
 		if laneKind(lane) == "" {
 			continue
 		}
@@ -331,14 +331,18 @@ func (in *inspection) lanes(ctx context.Context) error {
 
 func laneKind(lane store.Lane) string {
 	switch {
-	case lane >= laneDelivery && lane < laneDelivery+deliveryLanes:
+	case lane >= laneDelivery && lane < laneDelivery+openLanes:
 		return "deliveries"
+	case lane >= lanePaused && lane < lanePaused+deliveryLanes:
+		return "paused"
 	case lane >= laneCleanUp && lane < laneCleanUp+cleanUpLanes:
 		return "clean-up"
 	case lane >= laneEffect && lane < laneEffect+effectLanes:
 		return "effects"
 	case lane >= laneReminder && lane < laneReminder+reminderLanes:
 		return "reminders"
+	case lane == laneDownload:
+		return "downloads"
 	case lane == laneParked:
 		return "parked"
 	case lane == laneQuarantined:
@@ -365,16 +369,22 @@ var (
 		prefixPreference: "preference", prefixActivation: "activation", prefixDecision: "decision", prefixHistory: "consent",
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
-		prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
-		prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
+		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
+		prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
-		"store\x00" + string(keyRestored): "mark of a restore", "notice\x00" + string(keyNews): "news of a notice",
-		"notice\x00" + string(keySpread): "spreading of news",
+		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
+		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
+		"service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
 	}
 )
+
+var otherPrefixes = map[string]string{
+	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
+	"organization\x00" + prefixMember: "member", "organization\x00" + prefixCleanUp: "clean-up task",
+}
 
 // recordKind is empty for a record that no engine of this version writes.
 func recordKind(owner store.Owner, k store.Key) string {
@@ -383,8 +393,10 @@ func recordKind(owner store.Owner, k store.Key) string {
 	if strings.HasPrefix(key, prefixQuarantine) {
 		return "quarantined"
 	}
-	if kind == "notice" && strings.HasPrefix(key, prefixDebtor) {
-		return "debtor"
+	for prefix, of := range otherPrefixes {
+		if owner, in, _ := strings.Cut(prefix, "\x00"); kind == owner && strings.HasPrefix(key, in) {
+			return of
+		}
 	}
 	if kind != "citizen" {
 		return otherKinds[kind+"\x00"+key]

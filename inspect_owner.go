@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/appio-go/appio/fiscalcode"
@@ -35,6 +36,7 @@ type messageFacts struct {
 	there, state      bool
 	blind             bool // the decision cannot be read
 	waiting, underWay bool
+	digest            bool // it is no message, but open work of some
 }
 
 func newOwnerReader(name store.Owner, c *codec) *ownerReader {
@@ -228,8 +230,18 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&b) && rec.Key != r.c.billKey(b.rptID()) {
 			r.problem(kind, "", "it is of another notice")
 		}
+	case "data request":
+		var q requestRecord
+		if into(&q) && (rec.Key == keyDeletion && q.Status == RequestPending || rec.Key == keyDownload && q.open()) == rec.Due.IsZero() {
+			r.problem(kind, "", "it is not where those who work on it find it, or still there")
+		}
 	case "receipt":
 		into(&receiptRecord{})
+	case "digest":
+		var d digestRecord
+		if into(&d) && rec.Key != r.c.digestKey(d.Service, false) && rec.Key != r.c.digestKey(d.Service, true) {
+			r.problem(kind, "", "it is for another service")
+		}
 	case "reminder":
 		into(&reminderRecord{})
 	case "effect":
@@ -248,8 +260,29 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&s) && service(s.ID) != r.name {
 			r.problem(kind, "", "it is another service's")
 		}
+	case "draft of a service":
+		var d draftRecord
+		if into(&d) && service(d.Data.ID) != r.name {
+			r.problem(kind, "", "it is another service's")
+		}
+	case "change of a service":
+		into(&changeRecord{})
+	case "member":
+		var m memberRecord
+		if into(&m) && rec.Key != r.c.memberKey(m.ID) {
+			r.problem(kind, "", "it is another member")
+		}
+	case "prepared service":
+		var p preparedRecord
+		if into(&p) && rec.Key != preparedKey(p.Service) {
+			r.problem(kind, "", "it is another service")
+		}
 	case "organization":
 		into(&organizationRecord{})
+	case "derived keys":
+		into(&derivedRecord{})
+	case "use of an API key":
+		into(&keyUseRecord{})
 	case "API key":
 		into(&apiKeyRecord{})
 	case "format":
@@ -300,9 +333,10 @@ func (r *ownerReader) decision(id MessageID, d *decisionRecord) {
 
 func (r *ownerReader) work(kind string, id MessageID, rec *store.Record, w *workRecord) {
 	f := r.facts(id)
+	f.digest = w.Digest != nil
 	f.waiting, f.underWay = f.waiting || kind == "waiting work", f.underWay || kind == "leased work"
 	switch {
-	case rec.Lane != deliveryLane(w.Service) || rec.Due.IsZero():
+	case !slices.Contains([]store.Lane{deliveryLane(w.Service), backlogLane(w.Service), pausedLane(w.Service)}, rec.Lane) || rec.Due.IsZero():
 		r.problem(kind, id, "it is not in its service's queue")
 	case len(w.Entries) == 0:
 		r.problem(kind, id, "nothing is left of it to do")
@@ -329,6 +363,7 @@ func (r *ownerReader) end() {
 		case f.there || erased:
 		case f.processed:
 			r.problem("decision", id, "it was processed, and the message is missing")
+		case f.digest:
 		case f.waiting || f.underWay:
 			r.problem("open work", id, "its message is missing")
 		case f.state:

@@ -189,6 +189,29 @@ func TestInspectFindsDamage(t *testing.T) {
 		require.Len(t, found, 1)
 		require.Equal(t, "it waits, and is under way", found[0].Problem)
 	})
+	t.Run("a request that nobody will come to, and one that is still in a queue", func(t *testing.T) {
+		for _, r := range []struct {
+			rec    store.Record
+			status RequestStatus
+		}{
+			{store.Record{Key: keyDeletion}, RequestPending}, {store.Record{Key: keyDownload}, RequestPending}, {store.Record{Key: keyDownload}, RequestWIP},
+			{store.Record{Key: keyDeletion, Lane: laneCleanUp, Due: w.Now}, RequestAborted},
+		} {
+			rec, err := c.of(c.citizen(anna)).seal(r.rec, &requestRecord{Status: r.status})
+			require.NoError(t, err)
+			_, found := inspectAll(t, loaded(t, append(slices.Clone(w.dump), rec)), ring)
+			require.Len(t, found, 1, r)
+			require.Equal(t, "data request", found[0].Kind)
+		}
+	})
+	t.Run("a queue of each kind that has lost its records", func(t *testing.T) {
+		for lane, kind := range map[store.Lane]string{laneDelivery: "deliveries", laneCleanUp: "clean-up", laneEffect: "effects", laneReminder: "reminders",
+			laneParked: "parked", laneDownload: "downloads", lanePaused: "paused"} {
+			rec := store.Record{Owner: c.citizen(anna), Key: keyDownload, Lane: lane, Due: w.Now, Value: []byte("x")}
+			_, found := inspectAll(t, loseDue{loaded(t, append(slices.Clone(w.dump), rec))}, nil)
+			require.True(t, slices.ContainsFunc(found, func(f Finding) bool { return strings.Contains(f.Problem, "the queue of "+kind+" in lane") }), kind)
+		}
+	})
 	t.Run("a record of no kind, and one in no queue, also without keys", func(t *testing.T) {
 		odd := store.Record{Owner: w.dump[0].Owner, Key: "unheard-of", Lane: 7, Due: w.Now, Value: []byte("x")}
 		_, found := inspectAll(t, loaded(t, append(slices.Clone(w.dump), odd)), nil)

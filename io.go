@@ -56,9 +56,15 @@ type Engine struct {
 	gates     gates
 	services  openServices
 	flows     flows
+	pauses    pauses
+	lines     []line // by Options.Channels
 	contacts  buckets
+	sends     buckets
+	fronts    buckets // of what stands in front of other work
+	pacing    pacing
 	counts    counts
 	ulids     ulids
+	uses      keyUses
 	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time
 
@@ -94,6 +100,9 @@ type Options struct {
 	// Reminders reminds citizens who want it of what they have not read or paid, and of deadlines. Nil: nobody is reminded.
 	Reminders *ReminderSchedule
 
+	// DigestHour is the hour at which digests go out, in Italian time: see Preference.Digest. From 1 to 23; 0: 8.
+	DigestHour int
+
 	// PaymentTimeout bounds one call of Payments; 0: 10 s. There are 256 calls at a time; more wait within their own time.
 	PaymentTimeout time.Duration
 
@@ -116,6 +125,10 @@ type Options struct {
 	// Backoff is the delay before the next attempt of a delivery, from 1. Nil: exponential to an hour, with full jitter.
 	Backoff func(attempt int) time.Duration
 
+	// DeletionGrace is how long a deletion that a citizen asks for can be taken back: see [Citizen.RequestData]. 0: 6 days; negative: it
+	// begins at once.
+	DeletionGrace time.Duration
+
 	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
 	MaxAttempts int
 
@@ -132,6 +145,11 @@ type Options struct {
 
 	// ContactRate is how often a second one service may ask CanContact; ten times as many at once. 0: 20.
 	ContactRate float64
+
+	// SendRate is how many messages a second a service may send that has no SendRate of its own, and DeliveryRate how many of its
+	// deliveries a second go out, likewise; 0: no limit. As many as in a second at once. Each engine counts for itself. What is above
+	// SendRate is refused with a [LimitedError]; what is above DeliveryRate waits.
+	SendRate, DeliveryRate float64
 }
 
 func (o *Options) complete() error {
@@ -147,6 +165,7 @@ func (o *Options) complete() error {
 	set(&o.RevokeWait, 5*time.Second)
 	set(&o.Drain, 20*time.Second)
 	set(&o.PaymentTimeout, 10*time.Second)
+	set(&o.DeletionGrace, 6*24*time.Hour)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -159,6 +178,9 @@ func (o *Options) complete() error {
 	if o.MaxAttempts == 0 {
 		o.MaxAttempts = 10
 	}
+	if o.DigestHour == 0 {
+		o.DigestHour = 8
+	}
 	if o.ContactRate == 0 {
 		o.ContactRate = 20
 	}
@@ -168,10 +190,16 @@ func (o *Options) complete() error {
 		return invalid("Options", "durations of 0 or more")
 	case o.DeliverTimeout > o.longest():
 		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
+	case o.DigestHour < 0 || o.DigestHour > 23:
+		return invalid("Options.DigestHour", "1 to 23")
 	case o.MaxAttempts < 0:
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
 		return invalid("Options.ContactRate", "0 to 1e9")
+	case !validRate(o.SendRate):
+		return invalid("Options.SendRate", "0 to 1e9")
+	case !validRate(o.DeliveryRate):
+		return invalid("Options.DeliveryRate", "0 to 1e9")
 	}
 	var err error
 	if o.Reminders, err = o.Reminders.complete(); err != nil {
@@ -243,8 +271,14 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, store: s, exclusive: exclusive, fallbacks: slices.ContainsFunc(o.Channels, func(r Route) bool { return r.Fallback.Of != "" }), now: o.Now, started: time.Now(), process: strconv.Itoa(os.Getpid()), boot: randomHex(),
-		codec:    &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
-		contacts: buckets{rate: o.ContactRate, burst: 10 * o.ContactRate}, asking: make(chan struct{}, gatewayCalls),
+		codec:  &codec{ring: o.Keys, plain: o.Plain, maxSkew: o.MaxSkew},
+		asking: make(chan struct{}, gatewayCalls),
+	}
+	e.gates.pauses = &e.pauses
+	e.lines = make([]line, len(o.Channels))
+	for i := range e.lines {
+		r := &e.opts.Channels[i]
+		e.lines[i].e, e.lines[i].route, e.lines[i].bucket = e, r, newPace(r.Rate, time.Now())
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	e.runsDone = sync.NewCond(&e.mu)
@@ -278,6 +312,9 @@ func (e *Engine) ready(ctx context.Context) error {
 	}
 	if engineState(e.state.Load()) == engineNew {
 		if err := e.makeOut(ctx); err != nil {
+			return err
+		}
+		if err := e.readPauses(ctx); err != nil {
 			return err
 		}
 		e.state.Store(int32(engineReady))
@@ -383,6 +420,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.runsDone.Broadcast()
 	}()
 	var reminding sync.WaitGroup
+	reminding.Go(func() { e.watchPauses(ctx) })
 	if e.opts.Reminders != nil {
 		reminding.Go(func() { d.reminding(ctx) })
 	}
@@ -534,6 +572,16 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 	end := e.observe(&ctx, Operation{Name: "flush"})
 	defer func() { end(Outcome{Err: err}) }()
 	d := newDispatcher(e)
+	if !e.exclusive {
+		if err := e.readPauses(ctx); err != nil {
+			return 0, err
+		}
+		watch, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() { e.watchPauses(watch) })
+		defer watching.Wait()
+		defer stop()
+	}
 	defer context.AfterFunc(ctx, d.cancel)()
 	defer func() {
 		d.drain(e.opts.Drain)
@@ -590,7 +638,13 @@ func (e *Engine) Close() error {
 		e.runsDone.Wait()
 	}
 	e.mu.Unlock()
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	e.writeUses(last)
+	cancel()
 	e.writer.close()
+	for i := range e.lines {
+		e.lines[i].close()
+	}
 	e.end()
 	var err error
 	if e.owned {

@@ -242,15 +242,24 @@ func (e *Engine) addForeign(f *foreignWork, r *store.Record, w *workRecord, refu
 func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*foreignWork, error) {
 	f := &foreignWork{}
 	now := e.now()
+	for _, lane := range []store.Lane{deliveryLane(before.ID), backlogLane(before.ID)} {
+		if err := e.foreignInLane(ctx, f, before, lane, now); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (e *Engine) foreignInLane(ctx context.Context, f *foreignWork, before *serviceRecord, lane store.Lane, now time.Time) error {
 	// Leased work is due when its lease may be taken over.
 	q := store.DueQuery{
-		Lanes: []store.Lane{deliveryLane(before.ID)}, Until: now.Add(e.opts.Lease + 2*e.opts.MaxSkew),
+		Lanes: []store.Lane{lane}, Until: now.Add(e.opts.Lease + 2*e.opts.MaxSkew),
 		After: store.Position{Due: micro(now)}, Limit: 256,
 	}
 	for {
 		recs, err := e.store.Due(ctx, q)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range recs {
 			r := &recs[i]
@@ -260,15 +269,15 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 			}
 			d, err := e.viewConsent(ctx, r.Owner, w.Service)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			cs, err := d.readConsent(w.Service)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			svc, err := d.service(w.Service)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			e.addForeign(f, r, &w, func(en *workEntry) bool {
 				is, _, _ := e.permitted(cs, svc, r.Owner, en.Channel, en.Address, w.Secure, now)
@@ -277,7 +286,7 @@ func (e *Engine) foreignOfService(ctx context.Context, before *serviceRecord) (*
 			})
 		}
 		if len(recs) < q.Limit {
-			return f, nil
+			return nil
 		}
 		last := recs[len(recs)-1]
 		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}

@@ -34,7 +34,7 @@ type Message struct {
 	Due            time.Time     // deadline; zero: none
 	Payment        *Notice       // nil: nothing to pay
 	SecureChannels bool          // as for the service; can only tighten
-	TimeToLive     time.Duration // of its deliveries, 1 h to 7 days; 0: 1 h. The inbox keeps it in any case.
+	TimeToLive     time.Duration // of its deliveries, from when each may first go, 1 h to 7 days; 0: 1 h. The inbox keeps it in any case.
 
 	// Key makes sending repeatable: the same key and the same message is the same message, the same key and another is
 	// ErrConflict. It counts per service and recipient, for 30 days. Empty: every Send is a new message. At most 200 bytes.

@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -16,7 +17,7 @@ type Observer interface {
 
 // An Operation holds no personal data.
 type Operation struct {
-	Name    string // "send", "commit", "deliver", "revoke", "flush"; of the payment gateway "verify", "checkout"
+	Name    string // "send", "commit", "deliver", "revoke", "flush", "pause", "resume"; of the payment gateway "verify", "checkout"; "outage": as long as a channel is left alone, see [Breaker]
 	Service ServiceID
 	Channel string
 	Count   int // messages, changes or deliveries
@@ -48,6 +49,8 @@ type Health struct {
 	Waiting     int           // messages with deliveries due that nobody has taken; counting stops at 10,000
 	OldestDue   time.Duration // how long the oldest of them has waited
 	Parked      int           // deliveries that gave up, to be looked at; counting stops at 10,000
+	Paused      int           // messages that wait for a resume; counting stops at 10,000
+	Resting     []string      // channels that this engine leaves alone, as too many of their calls failed: see [Breaker]
 	Quarantined int           // records that could not be read; counting stops at 10,000
 	Size        store.Size    // of the store; zero if it does not tell
 	Err         error         // why the store refused the last change; nil: it did not
@@ -61,9 +64,16 @@ func (e *Engine) Health(ctx context.Context) (Health, error) {
 	if err := e.ready(ctx); err != nil {
 		return Health{Err: err}, err
 	}
-	h := Health{Err: e.storeError(), Size: e.size()}
+	h := Health{Err: cmp.Or(e.storeError(), e.pausesError()), Size: e.size(), Resting: e.leftAlone()}
 	now := e.now()
 	for lane := range store.Lane(deliveryLanes) {
+		n, _, err := e.countLane(ctx, lanePaused+lane, farFuture, healthLimit-h.Paused)
+		if err != nil {
+			return h, err
+		}
+		h.Paused += n
+	}
+	for lane := range store.Lane(openLanes) {
 		n, oldest, err := e.countLane(ctx, laneDelivery+lane, now, healthLimit-h.Waiting)
 		if err != nil {
 			return h, err

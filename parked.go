@@ -105,11 +105,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 		last := recs[len(recs)-1]
 		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 	}
-	if d := e.running.Load(); d != nil {
-		d.mu.Lock()
-		d.look()
-		d.mu.Unlock()
-	}
+	e.lookSoon()
 	if len(missing) > 0 {
 		return ErrNotFound
 	}
@@ -140,11 +136,11 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		}
 		at := toMicro(micro(e.now()))
 		en := p.Entry
-		en.Claims, en.Held, en.Attempts = 0, false, 0
+		en.Claims, en.Held, en.Attempts, en.Replayed = 0, false, 0, true
 		if en.Fallback == "" || en.Next < at {
 			en.Next = at
 		}
-		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime}
+		w := &workRecord{Service: p.Service, Secure: p.Secure, Expires: at + p.Lifetime, Digest: p.Digest}
 		from, err := tx.openWork(p.Message, w)
 		if err != nil {
 			return err

@@ -7,8 +7,10 @@ import "os"
 // planted is one of, for itest/revocation and itest/simulation: no-gate, no-foreign-wait, no-start-check, no-skew; for itest/crash:
 // no-key, no-outcome; for itest/simulation: change-unseen, late-delivered, attempts-forgotten, unknown-is-failed, landed-again,
 // held-forgotten, lane-forgotten, cursor-skips, erasure-skips; for itest/hot: choice-last, choice-crowded, lease-sat-out,
-// void-at-once; for itest/channels: drain-endless, worker-left, close-early; for itest/reminders:
-// reminder-missed, reminder-twice, reminder-backlog, reminder-overtaken, reminder-elsewhere, reminder-night, reminder-read, reminder-paid, reminder-begun;
-// for itest/choices, and the first for itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read,
-// fallback-blind, fallback-first. See docs/guarantees.md.
+// void-at-once; for itest/channels: drain-endless, worker-left, close-early, first-come, one-lane, pause-late, pause-unseen,
+// poison-counts, outage-spends; for itest/reminders: reminder-missed, reminder-twice, reminder-backlog, reminder-overtaken,
+// reminder-elsewhere, reminder-night, reminder-read, reminder-paid, reminder-begun; for itest/choices, and the first for
+// itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read, fallback-blind, fallback-first; for
+// itest/choices, and the first two for itest/simulation: digest-both, digest-read, digest-urgent, digest-late, digest-kept; for
+// itest/providers: breaker-stuck, breaker-restless, retry-at-once. See docs/guarantees.md.
 var planted = os.Getenv("APPIO_PLANT")

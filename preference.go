@@ -51,6 +51,7 @@ type Preference struct {
 	Channels        Channels // a channel also needs its master switch in the profile
 	ReadStatus      bool     // the service may know whether its messages were read; taken as false where Inbox is
 	SettingsVersion int      // it was made under; 0 on writing: whichever is current
+	Digest          bool     `json:",omitzero"` // what need not be known at once comes gathered, once a day: see Options.DigestHour
 }
 
 // Mode is what holds for a service without a preference.
@@ -94,6 +95,7 @@ type Facts struct {
 	Age             time.Duration  // of the activation
 	Secure          bool           // by the service or the message
 	QuietBasis      string         `json:",omitzero"` // the service's; empty: it has none
+	Due             time.Duration  `json:",omitzero"` // until Message.Due, where a digest was chosen; below 0: it has passed; 0: there is none
 	Channels        []ChannelFacts // in the order of Options.Channels
 }
 
@@ -107,6 +109,7 @@ type ChannelFacts struct {
 	Validated  bool    // one is proved, or the route asks for no proof
 
 	Quiet    time.Duration `json:",omitzero"` // how long the citizen's quiet hours go on, by a route that interrupts; 0: it is not in them
+	Digest   time.Duration `json:",omitzero"` // until the citizen's next digest, by a route that may wait for it; 0: there is none
 	Fallback Fallback      `json:",omitzero"` // the route's
 }
 
@@ -121,6 +124,7 @@ type Decision struct {
 type ChannelDecision struct {
 	Name    string
 	Content Content
+	Digest  bool `json:",omitzero"` // it goes with others of the service, as one delivery
 	Rule    Rule // that lowered it; empty: Full
 
 	After time.Duration // it goes so long after the decision: 0, or when quiet hours end, or what it stands in for had its time
@@ -168,8 +172,8 @@ const (
 )
 
 // RuleSet numbers the lines of [Decide]. It is stored with each decision and grows when a line changes. Facts of an earlier set have
-// nothing of what came later, and lead to the same decision by this one: 2 has quiet hours and fallbacks.
-const RuleSet = 2
+// nothing of what came later, and lead to the same decision by this one: 2 has quiet hours and fallbacks, 3 has digests.
+const RuleSet = 3
 
 // Decide is THE rule: who may be contacted, and by what. It is pure: the same facts give the same decision, for ever, so a
 // stored decision can be replayed. Nothing else in the module decides about consent.
@@ -237,8 +241,8 @@ func decideChannel(f *Facts, c *ChannelFacts) ChannelDecision {
 	return d
 }
 
-// decideTime sets when a channel goes, once it is known what each may show: after quiet hours, and a fallback so long after what it
-// stands in for. What may show nothing is passed over: its fallback goes in its place.
+// decideTime sets when a channel goes, once it is known what each may show: after quiet hours, with the next digest, and a fallback so
+// long after what it stands in for. What may show nothing is passed over: its fallback goes in its place.
 func decideTime(f *Facts, ds []ChannelDecision, i int) {
 	d, c, first := &ds[i], &f.Channels[i], &f.Channels[i]
 	for range f.Channels { // no further, whatever the facts say
@@ -260,4 +264,15 @@ func decideTime(f *Facts, ds []ChannelDecision, i int) {
 	if f.QuietBasis == "" {
 		d.After += first.Quiet
 	}
+	if f.gathers(first) {
+		d.After += first.Digest
+		d.Digest = first == &f.Channels[i]
+	}
+}
+
+// gathers reports whether a channel's delivery waits for the citizen's digest. What is due less than a day after that does not: who learns
+// of it then has hardly time to act.
+func (f *Facts) gathers(c *ChannelFacts) bool {
+	urgent := f.Due != 0 && f.Due < c.Digest+oneDay && planted != "digest-urgent"
+	return c.Digest > 0 && c.Fallback.Of == "" && !urgent
 }

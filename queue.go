@@ -1,33 +1,56 @@
 package appio
 
 import (
+	"slices"
 	"time"
 
 	"github.com/appio-go/appio/store"
 )
 
-// A channelQueue is what waits for one channel.
+// A channelQueue is what waits for one channel in memory: a share for each service, served in turn.
 type channelQueue struct {
 	d        *dispatcher
 	route    *Route
-	items    []*item
+	line     *line
+	shares   map[ServiceID]*share
+	tidyAt   int // number of shares at which those that are not used are forgotten
+	first    *share
+	last     *share
+	queued   int // items in all shares
 	reserved int
 	pending  int // queued, under way, or without a committed outcome
 	workers  int
 	hung     int           // calls that did not return in time
 	average  time.Duration // of one call, moving
-	bucket   bucket
-	full     bool // room was refused since the last wake-up
+	full     bool          // room was refused since the last wake-up
+	starved  bool          // likewise, to a service that had nothing here
+}
+
+// A share is what one service has at a channel.
+type share struct {
+	q        *channelQueue
+	service  ServiceID
+	items    []*item
+	head     int // in items: those before are gone
+	reserved int
+	pending  int
+	full     int         // what it had when it was refused room; 0: it was not since
+	next     *share      // in turn
+	waiting  bool        // it is among those
+	resting  *time.Timer // until the service's rate allows its next delivery; nil: it does not rest
 }
 
 const (
-	mostRoom     = 8192            // items at a channel
+	mostRoom     = 8192            // items of one service at a channel
 	roomFor      = 2 * time.Second // of work at a channel's present speed
 	maxBatch     = 100             // deliveries in one call of a BatchChannel
 	firstAverage = 10 * time.Millisecond
+	usualShares  = 1024
+	fewItems     = 2
 )
 
-// room is how many items a channel may hold: what it does in a short time, so that no lease ends while its item waits.
+// room is how many items one service may have at a channel where it is alone: what the channel does in a short time, so that no
+// lease ends while its item waits.
 func (q *channelQueue) room() int {
 	n := int(int64(q.route.Workers) * int64(roomFor) / int64(max(q.average, time.Microsecond)))
 	n = min(max(n, q.route.Workers), mostRoom)
@@ -37,36 +60,183 @@ func (q *channelQueue) room() int {
 	return n
 }
 
+// admits reports whether a service that has own items at the channel may have one more. It may have as many as are still free, of
+// twice the room: one that floods the channel is stopped at half of it, two at a third each, so that there is room for who comes next;
+// and a few in any case, where a channel has become so slow that there is none.
+func (q *channelQueue) admits(own int) bool {
+	if planted == "first-come" {
+		return q.pending+q.reserved < q.room()
+	}
+	return own < max(2*q.room()-q.pending-q.reserved, fewItems)
+}
+
+// share is a service's. It is called with d.mu held, as are all methods of a share.
+func (q *channelQueue) share(service ServiceID) *share {
+	if planted == "first-come" {
+		service = ""
+	}
+	if s := q.shares[service]; s != nil {
+		return s
+	}
+	if len(q.shares) >= q.tidyAt {
+		for id, s := range q.shares {
+			if s.pending == 0 && s.reserved == 0 && s.resting == nil {
+				delete(q.shares, id)
+			}
+		}
+		q.tidyAt = max(usualShares, 2*len(q.shares))
+	}
+	s := &share{q: q, service: service}
+	q.shares[service] = s
+	return s
+}
+
+func (s *share) empty() bool { return s.head == len(s.items) }
+
+func (s *share) add(it *item) {
+	if s.head > 0 && len(s.items) == cap(s.items) {
+		n := copy(s.items, s.items[s.head:])
+		clear(s.items[n:])
+		s.items, s.head = s.items[:n], 0
+	}
+	s.items = append(s.items, it)
+	s.q.queued++
+	s.wait()
+}
+
+// wait puts a share in turn, if it has something.
+func (s *share) wait() {
+	if s.waiting || s.resting != nil || s.empty() {
+		return
+	}
+	s.waiting, s.next = true, nil
+	if s.q.last != nil {
+		s.q.last.next = s
+	} else {
+		s.q.first = s
+	}
+	s.q.last = s
+}
+
+// leave takes the first share out of turn.
+func (q *channelQueue) leave() *share {
+	s := q.first
+	if q.first = s.next; q.first == nil {
+		q.last = nil
+	}
+	s.waiting, s.next = false, nil
+	return s
+}
+
+// take takes the first item of an owner that is not among those seen; nil: there is none.
+func (s *share) take(seen map[store.Owner]bool) *item {
+	for i := s.head; i < len(s.items); i++ {
+		it := s.items[i]
+		if seen[it.owner] {
+			continue
+		}
+		copy(s.items[s.head+1:i+1], s.items[s.head:i])
+		s.items[s.head] = nil
+		s.head++
+		s.q.queued--
+		if s.empty() {
+			s.items, s.head = s.items[:0], 0
+		}
+		return it
+	}
+	return nil
+}
+
+// undo puts an item that was taken back, before the others.
+func (s *share) undo(it *item) {
+	s.items = slices.Insert(s.items, s.head, it)
+	s.q.queued++
+	s.wait()
+}
+
+// rest takes a share that is not in turn out of it for a time.
+func (s *share) rest(wait time.Duration) {
+	d := s.q.d
+	s.resting = time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		s.resting = nil
+		s.wait()
+		s.q.spawn()
+	})
+}
+
+// drop takes out the items for which gone is true.
+func (s *share) drop(gone func(*item) bool) (dropped []*item) {
+	left := s.items[:0]
+	for _, it := range s.items[s.head:] {
+		if gone(it) {
+			dropped = append(dropped, it)
+		} else {
+			left = append(left, it)
+		}
+	}
+	clear(s.items[len(left):])
+	s.items, s.head = left, 0
+	s.q.queued -= len(dropped)
+	return dropped
+}
+
+// drop takes out the items for which gone is true.
+func (q *channelQueue) drop(gone func(*share, *item) bool) (dropped []*item) {
+	if q.queued == 0 {
+		return nil
+	}
+	for _, s := range q.shares {
+		dropped = append(dropped, s.drop(func(it *item) bool { return gone(s, it) })...)
+	}
+	for q.first != nil && q.first.empty() { // or a worker would be started for nothing, again and again
+		q.leave()
+	}
+	return dropped
+}
+
 // A reservation is room at the channels for items that are being claimed.
 type reservation struct {
 	d      *dispatcher
-	queues []*channelQueue
+	shares []*share
 }
 
-// add reserves room for one item, or reports that there is none.
-func (r *reservation) add(channel string) bool {
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
-	q := r.d.queues[channel]
-	if q == nil || r.d.stopping {
-		return false
+// add reserves room for one item, or reports that there is none, and whether that is since the service has much there already.
+func (r *reservation) add(channel string, service ServiceID) (ok, much bool) {
+	d := r.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.queues[channel]
+	if q == nil || d.stopping {
+		return false, false
 	}
-	if q.pending+q.reserved >= q.room() || q.hung >= q.route.Workers {
-		q.full = true
-		return false
+	s := q.share(service)
+	own := s.pending + s.reserved
+	if !q.admits(own) || own >= d.e.pacing.room(service) || q.hung >= q.route.Workers || q.pending+q.reserved >= q.line.room(d.e.now()) {
+		q.full, s.full = true, own
+		q.starved = q.starved || own == 0
+		return false, own > fewItems
 	}
 	q.reserved++
-	r.queues = append(r.queues, q)
-	return true
+	s.reserved++
+	r.shares = append(r.shares, s)
+	return true, false
+}
+
+// giveUp is called with d.mu held.
+func (r *reservation) giveUp() {
+	for _, s := range r.shares {
+		s.reserved--
+		s.q.reserved--
+	}
+	r.shares = nil
 }
 
 func (r *reservation) release() {
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
-	for _, q := range r.queues {
-		q.reserved--
-	}
-	r.queues = nil
+	r.giveUp()
 	r.d.checkIdle()
 }
 
@@ -75,44 +245,51 @@ func (r *reservation) hand(items []*item) {
 	d := r.d
 	d.mu.Lock()
 	stopping := d.stopping
-	for _, q := range r.queues {
-		q.reserved--
-	}
-	r.queues = nil
+	r.giveUp()
 	for _, it := range items {
 		q := d.queues[it.entry.Channel]
+		it.share = q.share(it.service)
 		d.e.held.add(it.lease.Number, 1)
 		q.pending++
+		it.share.pending++
 		d.pending++
 		if !stopping {
-			q.items = append(q.items, it)
+			it.share.add(it)
 		}
 	}
 	for _, it := range items {
-		d.queues[it.entry.Channel].spawn()
+		it.share.q.spawn()
 	}
 	d.checkIdle()
 	d.mu.Unlock()
 	if stopping { // nobody looks at the queue any more
-		for _, it := range items {
-			d.record(d.queues[it.entry.Channel], it, result{kind: resultBack})
-		}
+		d.giveBack(items, 0)
+	}
+}
+
+// giveBack records that items were not tried, and may be after a time.
+func (d *dispatcher) giveBack(items []*item, after time.Duration) {
+	for _, it := range items {
+		d.record(it.share.q, it, result{kind: resultBack, after: after})
 	}
 }
 
 // reserve makes room with Run for the entries that may be tried now, as many as it has room for; nil: none, or nobody runs.
-func (e *Engine) reserve(entries []workEntry, now time.Time) *reservation {
+func (e *Engine) reserve(service ServiceID, entries []workEntry, now time.Time) *reservation {
 	d := e.running.Load()
 	if d == nil {
 		return nil
 	}
 	r := &reservation{d: d}
 	for i := range entries {
-		if entries[i].Next <= toMicro(now) && r.add(entries[i].Channel) {
+		if entries[i].Paused != 0 || entries[i].Next > toMicro(now) {
+			continue
+		}
+		if ok, _ := r.add(entries[i].Channel, service); ok {
 			entries[i].Held, entries[i].Claims = true, 1
 		}
 	}
-	if len(r.queues) == 0 {
+	if len(r.shares) == 0 {
 		return nil
 	}
 	return r
@@ -120,7 +297,7 @@ func (e *Engine) reserve(entries []workEntry, now time.Time) *reservation {
 
 // spawn is called with d.mu held.
 func (q *channelQueue) spawn() {
-	if q.workers < q.route.Workers && len(q.items) > 0 {
+	if q.workers < q.route.Workers && q.first != nil {
 		q.workers++
 		go q.work()
 	}
@@ -133,64 +310,99 @@ func (q *channelQueue) work() {
 		q.workers--
 		q.spawn()
 	}()
+	var batch []*item
 	for {
-		batch := q.next()
-		if batch == nil {
+		if batch = q.next(batch[:0]); len(batch) == 0 {
 			return
 		}
 		q.d.deliver(q, batch)
+		clear(batch)
 	}
 }
 
-// next is the items that a worker takes together, of different citizens: for a BatchChannel as many as wait, for its next call;
-// for another channel its share of what waits, if the channel does that in no time.
-func (q *channelQueue) next() []*item {
+// next is the items that a worker takes together, of different citizens, and of the services in turn: for a BatchChannel as many as
+// wait, for its next call; for another channel its share of what waits, if the channel does that in no time.
+func (q *channelQueue) next(batch []*item) []*item {
 	d := q.d
-	batched := q.batched()
 	for {
 		d.mu.Lock()
-		if len(q.items) == 0 {
+		if q.queued == 0 { // and the engine's user may set the clock by now
 			d.mu.Unlock()
 			return nil
 		}
-		if q.route.Rate > 0 && d.startable(q.route, q.items[0]) { // what is too late is only given back
-			if wait := q.bucket.take(time.Now()); wait > 0 {
+		if wait, open := q.line.rests(d.e.now()); open {
+			left := q.drop(func(*share, *item) bool { return true })
+			d.mu.Unlock()
+			d.giveBack(left, wait)
+			return nil
+		}
+		s := q.turn()
+		if s == nil {
+			d.mu.Unlock()
+			return nil
+		}
+		if q.route.Rate > 0 && d.startable(q.route, s.items[s.head]) { // what is too late is only given back
+			if wait := q.line.take(); wait > 0 {
 				d.mu.Unlock()
 				pause(d.ctx, wait)
 				continue
 			}
 		}
-		batch := q.items[:1:1]
-		rest := q.items[1:]
 		most := maxBatch
-		if !batched {
-			most = q.share()
+		if !q.batched() {
+			most = q.most()
 		}
-		if len(rest) > 0 && most > 1 {
-			seen := map[store.Owner]bool{batch[0].owner: true}
-			looked := 0
-			var passed []*item
-			for ; looked < len(rest) && len(batch) < most; looked++ {
-				it := rest[looked]
-				if seen[it.owner] || q.route.Rate > 0 && q.bucket.take(time.Now()) > 0 {
-					passed = append(passed, it)
-					continue
-				}
-				seen[it.owner] = true
-				batch = append(batch, it)
-			}
-			rest = rest[looked:]
-			if len(passed) > 0 {
-				rest = append(passed, rest...)
-			}
-		}
-		q.items = rest
-		if len(rest) == 0 {
-			q.items = nil
-		}
+		batch = q.fill(batch, most)
 		d.mu.Unlock()
 		return batch
 	}
+}
+
+// turn is the share whose turn it is, the first in line; nil: there is none. Those of services whose rate allows nothing now rest.
+func (q *channelQueue) turn() *share {
+	for q.first != nil {
+		if q.first.empty() {
+			q.leave()
+			continue
+		}
+		wait := q.d.e.pacing.wait(q.first.service)
+		if wait == 0 {
+			return q.first
+		}
+		q.leave().rest(wait)
+	}
+	return nil
+}
+
+// fill takes an item of each share in turn.
+func (q *channelQueue) fill(batch []*item, most int) []*item {
+	var seen map[store.Owner]bool
+	if most > 1 && q.queued > 1 {
+		seen = make(map[store.Owner]bool, most)
+	}
+	var passed []*share // all they have is of citizens who are in the batch already
+	for s := q.turn(); s != nil; s = q.turn() {
+		q.leave()
+		it := s.take(seen)
+		if it == nil {
+			passed = append(passed, s)
+			continue
+		}
+		if len(batch) > 0 && q.route.Rate > 0 && q.line.take() > 0 {
+			s.undo(it)
+			break
+		}
+		s.wait()
+		batch = append(batch, it)
+		if len(batch) >= most || seen == nil {
+			break
+		}
+		seen[it.owner] = true
+	}
+	for _, s := range passed {
+		s.wait()
+	}
+	return batch
 }
 
 func (q *channelQueue) batched() bool {
@@ -198,13 +410,13 @@ func (q *channelQueue) batched() bool {
 	return ok
 }
 
-// share is how many items one worker may take: no more than its part of what waits, and than are delivered in a moment. It is
+// most is how many items one worker may take: no more than its part of what waits, and than are delivered in a moment. It is
 // called with d.mu held.
-func (q *channelQueue) share() int {
+func (q *channelQueue) most() int {
 	if q.route.Rate > 0 {
 		return 1
 	}
-	return min(len(q.items)/q.route.Workers, int(shareTime/max(q.average, time.Microsecond)), maxShare)
+	return max(1, min(q.queued/q.route.Workers, int(shareTime/max(q.average, time.Microsecond)), maxShare))
 }
 
 const (
@@ -212,47 +424,37 @@ const (
 	shareTime = 5 * time.Millisecond
 )
 
-// putBack returns items that a worker had taken to the head of the queue.
-func (q *channelQueue) putBack(items []*item) {
+// putBack returns items that a worker had taken to the head of their shares. With a wait those then rest for that long.
+func (q *channelQueue) putBack(items []*item, wait time.Duration) {
 	d := q.d
 	d.mu.Lock()
 	stopping := d.stopping
 	if !stopping {
-		q.items = append(items, q.items...)
+		for _, it := range slices.Backward(items) {
+			if s := it.share; wait > 0 && s.resting == nil && !s.waiting {
+				s.rest(wait)
+			}
+			it.share.undo(it)
+		}
 		q.spawn()
 	}
 	d.mu.Unlock()
 	if stopping { // nobody looks at the queue any more
-		for _, it := range items {
-			d.record(q, it, result{kind: resultBack})
-		}
+		d.giveBack(items, 0)
 	}
 }
 
-// sweep gives back what has waited so long for a worker that its lease leaves no time to deliver it.
+// sweep gives back what has waited so long, for a worker or for its service's rate, that its lease leaves no time to deliver it.
 func (d *dispatcher) sweep() {
 	d.mu.Lock()
-	stale := map[*channelQueue][]*item{}
+	var stale []*item
 	for _, q := range d.queues {
-		if len(q.items) == 0 || q.workers < q.route.Workers {
-			continue
-		}
-		var left []*item
-		for _, it := range q.items {
-			if d.startable(q.route, it) {
-				left = append(left, it)
-			} else {
-				stale[q] = append(stale[q], it)
-			}
-		}
-		q.items = left
+		stale = append(stale, q.drop(func(s *share, it *item) bool {
+			return (q.workers >= q.route.Workers || s.resting != nil) && !d.startable(q.route, it)
+		})...)
 	}
 	d.mu.Unlock()
-	for q, items := range stale {
-		for _, it := range items {
-			d.record(q, it, result{kind: resultBack})
-		}
-	}
+	d.giveBack(stale, 0)
 }
 
 // startable reports whether a delivery can end, with the margin, before its lease does.

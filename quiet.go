@@ -99,8 +99,16 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// zones are those that citizens have named and this system knows: at most as many as there are.
-var zones sync.Map
+// zones are those that citizens have named: at most as many as there are.
+var zones sync.Map // a zoneSeen by name
+
+// A zoneSeen is a zone as this system knew it, or, until it is looked for again, what stands in for it.
+type zoneSeen struct {
+	zone  *time.Location
+	until time.Time // zero: for good
+}
+
+const lookForZone = time.Second
 
 // zoneNamed is a zone that was known when it was chosen. Where it is not, as in a container without files, Italian time stands in, until
 // it can be read.
@@ -108,15 +116,18 @@ func zoneNamed(name string) *time.Location {
 	if name == "" {
 		return rome.Location()
 	}
-	if z, ok := zones.Load(name); ok {
-		return z.(*time.Location)
+	if v, ok := zones.Load(name); ok {
+		if z := v.(*zoneSeen); z.until.IsZero() || time.Now().Before(z.until) {
+			return z.zone
+		}
 	}
-	z, err := time.LoadLocation(name)
-	if err != nil {
-		return rome.Location()
+	seen := &zoneSeen{}
+	var err error
+	if seen.zone, err = time.LoadLocation(name); err != nil {
+		seen.zone, seen.until = rome.Location(), time.Now().Add(lookForZone)
 	}
-	zones.Store(name, z)
-	return z
+	zones.Store(name, seen)
+	return seen.zone
 }
 
 // quietUntil is when a route may deliver to a citizen, from a moment on: that moment, or the end of the quiet hours that it is in.

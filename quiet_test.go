@@ -271,7 +271,7 @@ func TestQuietHoursHoldBackWhatInterrupts(t *testing.T) {
 		require.Equal(t, []string{"2026-03-11 07:00"}, p.of(appio.Push))
 		r, err := c.Explain(t.Context(), id)
 		require.NoError(t, err)
-		require.Equal(t, 2, r.RuleSet)
+		require.Equal(t, 3, r.RuleSet)
 		require.True(t, appio.Decide(r.Facts).Equal(r.Decision))
 		for _, d := range r.Decision.Channels {
 			require.Equal(t, map[string]time.Duration{appio.Email: 0, appio.Push: 8 * time.Hour}[d.Name], d.After)

@@ -35,10 +35,14 @@ type receiptJSON struct {
 // MarshalJSON gives an object with creditor_fiscal_code, notice_number, iuv (which follows from the number), amount in euro cents,
 // payee, description, paid_at (RFC 3339, in UTC), event and message_id. What is not known is left out.
 func (r Receipt) MarshalJSON() ([]byte, error) {
-	return json.Marshal(receiptJSON{
+	return json.Marshal(r.json())
+}
+
+func (r Receipt) json() receiptJSON {
+	return receiptJSON{
 		string(r.RPTID.Creditor), string(r.RPTID.Notice), r.RPTID.Notice.IUV(), int64(r.Amount), r.Payee, r.Description, r.PaidAt.UTC(),
 		r.Event, r.Message,
-	})
+	}
 }
 
 // UnmarshalJSON reads what [Receipt.MarshalJSON] wrote. What is not a receipt of a notice is ErrInvalid, and leaves r as it was; members

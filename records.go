@@ -34,13 +34,21 @@ const (
 	prefixBill          = "b/"   // + pseudonym of the RPT id
 	prefixReceipt       = "y/"   // + when it was paid, and the same pseudonym
 	prefixEffect        = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
+	prefixDigest        = "g/"   // + pseudonym of the service, and of secrecy: the digest that its messages are gathered in; E
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
+	prefixRequest       = "u/"   // + what the citizen asked for; E
 	prefixCleanUp       = "z/"   // + task; E
 	prefixQuarantine    = "?/"   // + lane, due and key of a record that could not be read
 
 	stateSuffix = "+"
+)
+
+// Keys of a citizen's requests.
+const (
+	keyDownload store.Key = prefixRequest + "download"
+	keyDeletion store.Key = prefixRequest + "delete"
 )
 
 // Keys of other owners' records.
@@ -51,23 +59,36 @@ const (
 	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
 	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
 	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
+	keyDerived      store.Key = "G"  // of a service: which of its keys are derived
+	keyUse          store.Key = "U"  // of an API key: when it was used last
+	keyDraft        store.Key = "D"  // of a service: its next version
+	prefixChange              = "L/" // of a service; + number: what happened to it
+	prefixMember              = "u/" // of an organization; + pseudonym of a member
+	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
+	keyPaused       store.Key = "paused"
 )
 
-// The kinds of lanes. A delivery lane is a kind and a hash of the service, so that a service whose work does not move holds
-// up only its own lane.
+// The kinds of lanes. A delivery lane is a kind and a hash of the service. Services whose hash is the same have a lane in common, in
+// which the work of one must not stand before another's: so what a service sends in great number, and what of it
+// there was no room for when its turn came, stands in another, behind; and what is paused in a third.
 const (
 	laneDelivery    store.Lane = 0x0100 // to 0x013f
+	laneBacklog     store.Lane = 0x0140 // to 0x017f
+	lanePaused      store.Lane = 0x0180 // to 0x01bf
 	laneCleanUp     store.Lane = 0x0300 // to 0x030f
 	laneParked      store.Lane = 0x0400
 	laneQuarantined store.Lane = 0x0500
 
 	laneEffect   store.Lane = 0x0200 // to 0x020f
 	laneReminder store.Lane = 0x0600 // to 0x060f
+	laneDownload store.Lane = 0x0700
 
-	deliveryLanes = 64
+	deliveryLanes = 64                // of each of the three kinds
+	openLanes     = 2 * deliveryLanes // those that are looked at for due work
+	workLanes     = 3 * deliveryLanes
 	effectLanes   = 16
 	reminderLanes = 16
 	cleanUpLanes  = 16
@@ -76,6 +97,9 @@ const (
 func deliveryLane(id ServiceID) store.Lane {
 	return laneDelivery + store.Lane(hash32(string(id))%deliveryLanes)
 }
+
+func backlogLane(id ServiceID) store.Lane { return deliveryLane(id) - laneDelivery + laneBacklog }
+func pausedLane(id ServiceID) store.Lane  { return deliveryLane(id) - laneDelivery + lanePaused }
 
 func cleanUpLane(owner store.Owner) store.Lane {
 	return laneCleanUp + store.Lane(hash32(string(owner))%cleanUpLanes)
@@ -122,6 +146,15 @@ func keysOfWork(id MessageID) workKeys {
 func (k workKeys) leased() store.Key  { return k[0] }
 func (k workKeys) waiting() store.Key { return k[1] }
 func (k workKeys) outcome() store.Key { return k[2] }
+
+// digestKey is of a service's digests; what asks for secure channels is gathered for itself.
+func (c *ownerCodec) digestKey(id ServiceID, secure bool) store.Key {
+	k := prefixDigest + store.Key(c.serviceAlias(id))
+	if secure {
+		k += stateSuffix
+	}
+	return k
+}
 
 func historyKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixHistory, n)) }
 
@@ -200,6 +233,13 @@ type restoredRecord struct {
 	At int64 `msgpack:"t"`
 }
 
+// A pauseRecord is what is paused, and since when.
+type pauseRecord struct {
+	Version  int64               `msgpack:"v"` // grows with each change
+	Channels map[string]int64    `msgpack:"c,omitempty"`
+	Services map[ServiceID]int64 `msgpack:"s,omitempty"`
+}
+
 type dataKeyRecord struct {
 	ID  uint32 `msgpack:"i"`
 	Key []byte `msgpack:"k"`
@@ -209,6 +249,21 @@ type organizationRecord struct {
 	Code     string `msgpack:"c"`
 	Name     string `msgpack:"n"`
 	SignedAt int64  `msgpack:"s,omitempty"`
+	At       int64  `msgpack:"t"`
+
+	DraftedAt   int64    `msgpack:"d,omitempty"`
+	WithdrawnAt int64    `msgpack:"w,omitempty"`
+	Aggregators []string `msgpack:"a,omitempty"`
+	Turns       uint64   `msgpack:"g,omitempty"` // how often an agreement began or ended
+}
+
+// A memberRecord is who may act for an organization.
+type memberRecord struct {
+	ID       string `msgpack:"i"`
+	Role     Role   `msgpack:"r"`
+	Delegate bool   `msgpack:"d,omitempty"`
+	From     int64  `msgpack:"f,omitempty"`
+	Until    int64  `msgpack:"u,omitempty"`
 	At       int64  `msgpack:"t"`
 }
 
@@ -225,18 +280,21 @@ type serviceRecord struct {
 	OtherPayees  bool         `msgpack:"py,omitempty"`
 	Trial        []string     `msgpack:"tr,omitempty"`
 	Prefixes     []string     `msgpack:"px,omitempty"`
-	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic
+	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic, assessment
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
 	At           int64        `msgpack:"t"`
 	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
 	QuietBasis   string       `msgpack:"qb,omitempty"`
+	SendRate     float64      `msgpack:"rs,omitempty"`
+	DeliveryRate float64      `msgpack:"rd,omitempty"`
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
-		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic},
+		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate,
+		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic, s.Assessment},
 	}
 	for _, p := range s.Trial {
 		r.Trial = append(r.Trial, string(p))
@@ -254,6 +312,7 @@ func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
 		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
+		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate,
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -265,12 +324,75 @@ func (r *serviceRecord) service() (Service, error) {
 		}
 		s.Prefixes = append(s.Prefixes, prefix)
 	}
-	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic} {
+	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic, &s.Assessment} {
 		if i < len(r.Texts) {
 			*p = r.Texts[i]
 		}
 	}
 	return s, nil
+}
+
+// A draftRecord is the next version of a service, and where it stands.
+type draftRecord struct {
+	Data        serviceRecord `msgpack:"d"` // without keys
+	Stage       Stage         `msgpack:"st,omitempty"`
+	Publish     bool          `msgpack:"p,omitempty"` // once it is approved
+	Reason      string        `msgpack:"r,omitempty"`
+	Version     uint64        `msgpack:"v"` // edits
+	Changes     uint64        `msgpack:"n"` // of the history
+	At          int64         `msgpack:"t"`
+	SubmittedAt int64         `msgpack:"su,omitempty"`
+	ApprovedAt  int64         `msgpack:"ap,omitempty"` // 0: no version ever was
+	Agreement   uint64        `msgpack:"ag,omitempty"` // that it was last published under
+	Barred      uint64        `msgpack:"ba,omitempty"` // the last agreement that it may not be published under
+}
+
+// A changeRecord is one entry of a service's history.
+type changeRecord struct {
+	ID          []byte         `msgpack:"i"` // random
+	At          int64          `msgpack:"t"`
+	What        ServiceChange  `msgpack:"w"`
+	By          ServiceActor   `msgpack:"b"`
+	Who         string         `msgpack:"u,omitempty"`
+	Stage       Stage          `msgpack:"st,omitempty"`
+	Publication Publication    `msgpack:"pb,omitempty"`
+	Version     uint64         `msgpack:"v"`
+	Reason      string         `msgpack:"r,omitempty"`
+	Data        *serviceRecord `msgpack:"d,omitempty"` // of an edit, without keys and recipients
+}
+
+// A preparedRecord is a service that an organization may have prepared.
+type preparedRecord struct {
+	Service ServiceID `msgpack:"s"`
+}
+
+func (r *serviceRecord) withoutKeys() serviceRecord {
+	c := *r
+	c.Keys, c.LoweredAt = nil, 0
+	return c
+}
+
+func (c *ownerCodec) memberKey(id string) store.Key {
+	return prefixMember + store.Key(c.short(c.owner, "member", id))
+}
+
+func changeKey(n uint64) store.Key { return store.Key(fmt.Sprintf("%s%016x", prefixChange, n)) }
+
+func preparedKey(id ServiceID) store.Key { return prefixPrepared + store.Key(id) }
+
+// A derivedRecord is what a service's keys are derived from, by KeySlot; the keys themselves are nowhere.
+type derivedRecord struct {
+	Slots []derivedSlot `msgpack:"s"`
+}
+
+type derivedSlot struct {
+	Generation uint64 `msgpack:"g,omitempty"` // 0: the slot never had a derived key
+	Key        uint32 `msgpack:"k,omitempty"` // number of the engine key
+	Hash       []byte `msgpack:"h,omitempty"` // of the API key
+}
+
+type keyUseRecord struct {
+	At int64 `msgpack:"t"`
 }
 
 type apiKeyRecord struct {
@@ -283,6 +405,8 @@ type addressRecord struct {
 	Value       string `msgpack:"v"`
 	ValidatedAt int64  `msgpack:"t,omitempty"`
 	SetAt       int64  `msgpack:"s,omitempty"` // when Value became what it is
+	Proof       []byte `msgpack:"p,omitempty"` // SHA-256 of the token that validates it; nil: none was asked for
+	ProofAt     int64  `msgpack:"q,omitempty"` // when it was
 }
 
 type profileRecord struct {
@@ -323,7 +447,7 @@ func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version,
 		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid), newQuietRecord(p.Quiet)}
 	for _, a := range p.Addresses {
-		r.Addresses = append(r.Addresses, addressRecord{a.ID, a.Channel, a.Value, toMicro(a.ValidatedAt), 0})
+		r.Addresses = append(r.Addresses, addressRecord{ID: a.ID, Channel: a.Channel, Value: a.Value, ValidatedAt: toMicro(a.ValidatedAt)})
 	}
 	return r
 }
@@ -350,6 +474,7 @@ type preferenceRecord struct {
 	Channels        Channels  `msgpack:"c,omitempty"`
 	ReadStatus      bool      `msgpack:"r,omitempty"`
 	SettingsVersion int       `msgpack:"s"`
+	Digest          bool      `msgpack:"d,omitempty"`
 }
 
 type activationRecord struct {
@@ -517,11 +642,19 @@ type decisionRecord struct {
 	Status   Status             `msgpack:"s"`
 	Rule     Rule               `msgpack:"r"`
 	Channels []channelRuleEntry `msgpack:"c,omitempty"`
+	Digest   MessageID          `msgpack:"g,omitempty"` // in whose open work it was gathered; empty: in none
+}
+
+// A digestRecord names the digest that a service's messages are gathered in. It is a hint: the digest may have gone.
+type digestRecord struct {
+	Service ServiceID `msgpack:"n"`
+	Digest  MessageID `msgpack:"g"`
 }
 
 type channelRuleEntry struct {
 	Name    string  `msgpack:"n"`
 	Content Content `msgpack:"c,omitempty"`
+	Digest  bool    `msgpack:"d,omitempty"`
 	Rule    Rule    `msgpack:"r,omitempty"`
 
 	After time.Duration `msgpack:"a,omitempty"`
@@ -535,6 +668,7 @@ type factsRecord struct {
 	Activation Activation        `msgpack:"a,omitempty"`
 	Age        time.Duration     `msgpack:"g,omitempty"`
 	QuietBasis string            `msgpack:"q,omitempty"`
+	Due        time.Duration     `msgpack:"u,omitempty"`
 	Channels   []channelFactsRec `msgpack:"n,omitempty"`
 }
 
@@ -545,19 +679,20 @@ type channelFactsRec struct {
 	Secure     Content `msgpack:"s,omitempty"`
 	Flags      uint8   `msgpack:"f,omitempty"`
 
-	Quiet time.Duration `msgpack:"q,omitempty"`
-	Of    string        `msgpack:"o,omitempty"`
-	After time.Duration `msgpack:"a,omitempty"`
+	Quiet  time.Duration `msgpack:"q,omitempty"`
+	Digest time.Duration `msgpack:"d,omitempty"`
+	Of     string        `msgpack:"o,omitempty"`
+	After  time.Duration `msgpack:"a,omitempty"`
 }
 
 func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *decisionRecord {
 	r := &decisionRecord{Service: service, At: at, RuleSet: RuleSet, Status: d.Status, Rule: d.Rule, Facts: factsRecord{
 		Flags: bits(f.Known, f.Inbox, f.HasPreference, f.InboxPreference, f.Secure),
-		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age, QuietBasis: f.QuietBasis,
+		Mode:  f.Mode, Category: f.Category, Activation: f.Activation, Age: f.Age, QuietBasis: f.QuietBasis, Due: f.Due,
 	}}
 	r.Facts.Channels = make([]channelFactsRec, len(f.Channels))
 	for i, c := range f.Channels {
-		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated), c.Quiet, c.Fallback.Of, c.Fallback.After}
+		r.Facts.Channels[i] = channelFactsRec{c.Name, c.Switch, c.Preference, c.Secure, bits(c.Address, c.Validated), c.Quiet, c.Digest, c.Fallback.Of, c.Fallback.After}
 	}
 	r.Channels = make([]channelRuleEntry, len(d.Channels))
 	for i, c := range d.Channels {
@@ -567,10 +702,10 @@ func newDecisionRecord(service ServiceID, at int64, f *Facts, d *Decision) *deci
 }
 
 func (r *decisionRecord) facts() Facts {
-	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age, QuietBasis: r.Facts.QuietBasis}
+	f := Facts{Mode: r.Facts.Mode, Category: r.Facts.Category, Activation: r.Facts.Activation, Age: r.Facts.Age, QuietBasis: r.Facts.QuietBasis, Due: r.Facts.Due}
 	unbits(r.Facts.Flags, &f.Known, &f.Inbox, &f.HasPreference, &f.InboxPreference, &f.Secure)
 	for _, c := range r.Facts.Channels {
-		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure, Quiet: c.Quiet, Fallback: Fallback{c.Of, c.After}}
+		e := ChannelFacts{Name: c.Name, Switch: c.Switch, Preference: c.Preference, Secure: c.Secure, Quiet: c.Quiet, Digest: c.Digest, Fallback: Fallback{c.Of, c.After}}
 		unbits(c.Flags, &e.Address, &e.Validated)
 		f.Channels = append(f.Channels, e)
 	}
@@ -618,7 +753,7 @@ type consentEvent struct {
 	Quiet    *quietRecord     `msgpack:"q,omitempty"` // of the profile, after the change
 }
 
-// A workRecord is what is left to do for a message: all its deliveries, and who holds them.
+// A workRecord is what is left to do for a message, or for a digest: all its deliveries, and who holds them.
 type workRecord struct {
 	Service ServiceID     `msgpack:"n"`
 	Secure  bool          `msgpack:"s,omitempty"` // by the message
@@ -626,6 +761,13 @@ type workRecord struct {
 	Lease   *leaseRecord  `msgpack:"l,omitempty"`
 	Entries []workEntry   `msgpack:"d"`
 	Done    []outcomeItem `msgpack:"o,omitempty"`
+	Digest  *gathered     `msgpack:"g,omitempty"` // nil: it is of one message
+}
+
+// gathered is what a digest is of. It never changes: another takes its place.
+type gathered struct {
+	Messages []MessageID   `msgpack:"m"`
+	Longest  time.Duration `msgpack:"l"` // of their times to live, by which the digest's own ends
 }
 
 type leaseRecord struct {
@@ -651,6 +793,8 @@ type workEntry struct {
 	Expires  int64        `msgpack:"x,omitempty"` // 0: as the record
 	Quiet    bool         `msgpack:"q,omitempty"` // Next is when quiet hours end
 	Fallback string       `msgpack:"f,omitempty"` // the channel that it stands in for while the message is not read; empty: none
+	Paused   int64        `msgpack:"p,omitempty"` // since when it waits for a resume; 0: it does not
+	Replayed bool         `msgpack:"y,omitempty"` // by the operator
 }
 
 // conditional reports whether what the citizen does with the message decides whether it is delivered.
@@ -665,6 +809,7 @@ type outcomeItem struct {
 	Cause    string        `msgpack:"e,omitempty"`
 	Late     bool          `msgpack:"l,omitempty"`
 	Basis    string        `msgpack:"q,omitempty"` // by which it was delivered in quiet hours
+	Without  *[]MessageID  `msgpack:"w,omitempty"` // of a digest that was delivered: the messages that it left out; nil: none
 }
 
 type outcomeRecord struct {
@@ -679,12 +824,27 @@ type parkedRecord struct {
 	At       int64     `msgpack:"t"`
 	Lifetime int64     `msgpack:"l"` // microseconds that a replay may go on for
 	Entry    workEntry `msgpack:"e"`
+	Digest   *gathered `msgpack:"g,omitempty"` // nil: it is of one message
 }
 
 // A cleanUpRecord is a task that goes on in pages; From is where the next one starts.
 type cleanUpRecord struct {
 	From string `msgpack:"f,omitempty"`
 	Step int    `msgpack:"s,omitempty"`
+}
+
+// A requestRecord is the last request of a kind that a citizen made about their data, by which login.
+type requestRecord struct {
+	Status   RequestStatus `msgpack:"s"`
+	Version  int           `msgpack:"v"`
+	Asked    int64         `msgpack:"t"`
+	Changed  int64         `msgpack:"c"`
+	Due      int64         `msgpack:"d,omitempty"` // of a deletion that is pending
+	Waited   int           `msgpack:"w,omitempty"` // how often the deletion has waited for a download
+	Reason   string        `msgpack:"e,omitempty"`
+	Level    Level         `msgpack:"l,omitempty"`
+	Provider string        `msgpack:"o,omitempty"`
+	Text     string        `msgpack:"x,omitempty"`
 }
 
 type tombstoneRecord struct {

@@ -78,19 +78,30 @@ func list[T any, P interface {
 	packer
 }](f *fields, name string, vs []T) {
 	f.name(name)
-	switch n := len(vs); {
-	case vs == nil:
-		f.b = append(f.b, codeNil)
-	case n < 16:
-		f.b = append(f.b, 0x90|byte(n))
-	case n <= math.MaxUint16:
-		f.b = binary.BigEndian.AppendUint16(append(f.b, codeList16), uint16(n))
-	default:
-		f.b = binary.BigEndian.AppendUint32(append(f.b, codeList32), uint32(n))
-	}
+	f.b = appendListLen(f.b, len(vs), vs == nil)
 	for i := range vs {
 		f.b = P(&vs[i]).pack(f.b)
 	}
+}
+
+func texts[T ~string](f *fields, name string, vs []T) {
+	f.name(name)
+	f.b = appendListLen(f.b, len(vs), vs == nil)
+	for _, v := range vs {
+		f.b = appendText(f.b, string(v))
+	}
+}
+
+func appendListLen(b []byte, n int, none bool) []byte {
+	switch {
+	case none:
+		return append(b, codeNil)
+	case n < 16:
+		return append(b, 0x90|byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, codeList16), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, codeList32), uint32(n))
 }
 
 func optionalList[T any, P interface {
@@ -207,6 +218,7 @@ func (r *decisionRecord) pack(b []byte) []byte {
 	f.text("s", string(r.Status))
 	f.text("r", string(r.Rule))
 	optionalList(&f, "c", r.Channels)
+	f.optionalText("g", string(r.Digest))
 	return f.end()
 }
 
@@ -214,6 +226,7 @@ func (r *channelRuleEntry) pack(b []byte) []byte {
 	f := begin(b)
 	f.text("n", r.Name)
 	f.optionalNumber("c", int64(r.Content))
+	f.optionalFlag("d", r.Digest)
 	f.optionalText("r", string(r.Rule))
 	f.optionalNumber("a", int64(r.After))
 	f.optionalText("f", r.For)
@@ -228,6 +241,7 @@ func (r *factsRecord) pack(b []byte) []byte {
 	f.optionalText("a", string(r.Activation))
 	f.optionalNumber("g", int64(r.Age))
 	f.optionalText("q", r.QuietBasis)
+	f.optionalNumber("u", int64(r.Due))
 	optionalList(&f, "n", r.Channels)
 	return f.end()
 }
@@ -240,6 +254,7 @@ func (r *channelFactsRec) pack(b []byte) []byte {
 	f.optionalNumber("s", int64(r.Secure))
 	f.optionalNumber("f", int64(r.Flags))
 	f.optionalNumber("q", int64(r.Quiet))
+	f.optionalNumber("d", int64(r.Digest))
 	f.optionalText("o", r.Of)
 	f.optionalNumber("a", int64(r.After))
 	return f.end()
@@ -255,6 +270,16 @@ func (r *workRecord) pack(b []byte) []byte {
 	}
 	list(&f, "d", r.Entries)
 	optionalList(&f, "o", r.Done)
+	if r.Digest != nil {
+		f.record("g", r.Digest)
+	}
+	return f.end()
+}
+
+func (r *gathered) pack(b []byte) []byte {
+	f := begin(b)
+	texts(&f, "m", r.Messages)
+	f.number("l", int64(r.Longest))
 	return f.end()
 }
 
@@ -282,6 +307,8 @@ func (r *workEntry) pack(b []byte) []byte {
 	f.optionalNumber("x", r.Expires)
 	f.optionalFlag("q", r.Quiet)
 	f.optionalText("f", r.Fallback)
+	f.optionalNumber("p", r.Paused)
+	f.optionalFlag("y", r.Replayed)
 	return f.end()
 }
 
@@ -295,6 +322,9 @@ func (r *outcomeItem) pack(b []byte) []byte {
 	f.optionalText("e", r.Cause)
 	f.optionalFlag("l", r.Late)
 	f.optionalText("q", r.Basis)
+	if r.Without != nil {
+		texts(&f, "w", *r.Without)
+	}
 	return f.end()
 }
 
@@ -578,6 +608,10 @@ func (r *addressRecord) unpack(u *unpacking) {
 			r.ValidatedAt = u.number()
 		case "s":
 			r.SetAt = u.number()
+		case "p":
+			r.Proof = u.bytes()
+		case "q":
+			r.ProofAt = u.number()
 		default:
 			return false
 		}

@@ -18,7 +18,7 @@ func TestRecordsAreWrittenAsTheirTagsSay(t *testing.T) {
 	for range 300 {
 		for _, v := range []any{
 			&messageRecord{}, &translationRecord{}, &noticeRecord{}, &decisionRecord{}, &channelRuleEntry{}, &factsRecord{}, &channelFactsRec{}, &workRecord{},
-			&leaseRecord{}, &workEntry{}, &outcomeItem{}, &outcomeRecord{}, &withdrawal{},
+			&gathered{}, &leaseRecord{}, &workEntry{}, &outcomeItem{}, &outcomeRecord{}, &withdrawal{},
 		} {
 			require.Implements(t, (*packer)(nil), v)
 			fill(random, reflect.ValueOf(v).Elem())
@@ -58,7 +58,7 @@ func TestRecordsAreReadWithMoreFields(t *testing.T) {
 	require.NoError(t, err)
 	var got addressRecord
 	require.NoError(t, decode(b, &got))
-	require.Equal(t, addressRecord{"id", "push", "somebody", 1 << 40, -1}, got)
+	require.Equal(t, addressRecord{ID: "id", Channel: "push", Value: "somebody", ValidatedAt: 1 << 40, SetAt: -1}, got)
 
 	delete(more, "f") // which is no number, and to the library is
 	delete(more, "u") // likewise

@@ -525,6 +525,18 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 	if err != nil {
 		return err
 	}
+	for i := range decision.Channels { // each goes for itself
+		if c := &decision.Channels[i]; c.For != "" {
+			c.After, c.For = 0, ""
+		}
+	}
+	added := e.appendEntries(nil, cs.profile, &decision, now, 0, func(r *Route, _ *ChannelDecision) bool { return r.Reminders })
+	if len(added) == 0 { // nor does it end another
+		return nil
+	}
+	for i := range added {
+		added[i].Reminder, added[i].Bill, added[i].Expires = kind, r.Bill, expires
+	}
 	if _, err := e.overtake(tx, r.Message, w, r, now); err != nil {
 		return err
 	}
@@ -533,19 +545,7 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 			return err
 		}
 	}
-	n := len(w.Entries)
-	for i := range decision.Channels { // each goes for itself
-		if c := &decision.Channels[i]; c.For != "" {
-			c.After, c.For = 0, ""
-		}
-	}
-	w.Entries = e.appendEntries(w.Entries, cs.profile, &decision, now, 0, func(route *Route) bool { return route.Reminders })
-	for i := n; i < len(w.Entries); i++ {
-		w.Entries[i].Reminder, w.Entries[i].Bill, w.Entries[i].Expires = kind, r.Bill, expires
-	}
-	if len(w.Entries) == n {
-		return nil
-	}
+	w.Entries = append(w.Entries, added...)
 	if r.Bill != "" {
 		r.Work = r.Message
 	}
@@ -557,7 +557,7 @@ func (e *Engine) putReminderWork(tx *draft, cs *consentState, svc *serviceRecord
 func (e *Engine) overtake(tx *draft, id MessageID, w *workRecord, r *reminderRecord, now time.Time) (some bool, err error) {
 	for i := len(w.Entries) - 1; i >= 0; i-- {
 		en := &w.Entries[i]
-		replayed := en.Attempts == 0 && en.Cause != "" || planted == "reminder-overtaken"
+		replayed := en.Attempts == 0 && en.Replayed || planted == "reminder-overtaken"
 		switch {
 		case en.Reminder == "" || en.Bill != r.Bill || replayed:
 			continue

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +69,18 @@ func at(text string) time.Time {
 	}
 	return t.UTC()
 }
+
+// A handClock is set by hand, while an engine's workers may still look at it.
+type handClock struct{ nano atomic.Int64 }
+
+func newHandClock(text string) *handClock {
+	c := &handClock{}
+	c.set(at(text))
+	return c
+}
+
+func (c *handClock) now() time.Time  { return time.Unix(0, c.nano.Load()).UTC() }
+func (c *handClock) set(t time.Time) { c.nano.Store(t.UnixNano()) }
 
 func newReminded(t *testing.T, start string, changes ...func(*appio.Options)) (*reminded, *appio.Sender, *appio.Citizen) {
 	r := &reminded{clock: at(start)}
@@ -161,6 +174,21 @@ func TestReminders(t *testing.T) {
 		require.Equal(t, []string{"2026-03-04 09:30", "2026-03-07 09:30", "2026-03-09 08:00"}, r.times(appio.RemindUnpaid))
 		require.Equal(t, second, r.sent[2].of)
 	})
+	t.Run("which is not ended by one that goes by no channel", func(t *testing.T) {
+		t.Parallel()
+		r, s, c := newReminded(t, "2026-03-01 09:30", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 5 * 24 * time.Hour } })
+		other := r.put(func(s *appio.Service) { s.ID = "tari" })
+		require.NoError(t, c.SetPreference(t.Context(), "tari", appio.Preference{Inbox: true}))
+		r.want(c, appio.Reminders{Unpaid: true})
+		first := r.send(s, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-12 00:00", 10*time.Minute) // the reminders of the 8th and the 11th come to nothing
+		r.fails = nil
+		r.send(other, messageTo(giuseppe, withNotice, due("2026-03-20 23:59")))
+		r.until("2026-03-31 00:00", 10*time.Minute)
+		require.Equal(t, []reminder{{"2026-03-16 08:00", appio.RemindUnpaid, first}}, r.sent)
+		r.sound()
+	})
 	t.Run("also where the first message's reminder is still to be tried again", func(t *testing.T) {
 		t.Parallel()
 		r, s, c := newReminded(t, "2026-03-01 09:30", func(o *appio.Options) { o.Backoff = func(int) time.Duration { return 5 * 24 * time.Hour } })
@@ -224,6 +252,21 @@ func TestReminders(t *testing.T) {
 		require.Equal(t, []string{"2026-03-15 09:30", "2026-03-16 09:30", "2026-03-19 09:30"}, r.times(appio.RemindUnread))
 		require.Empty(t, r.times(appio.RemindDeadline))
 		r.noReminders()
+	})
+	t.Run("or that an outage of the channel spared its attempts", func(t *testing.T) {
+		t.Parallel()
+		r, s, _ := newReminded(t, "2026-03-10 09:30", func(o *appio.Options) { o.Channels[1].Breaker = appio.Breaker{Least: 1} })
+		id := r.send(s, messageTo(giuseppe))
+		other := r.send(s, messageTo(giuseppe))
+		r.fails = errors.New("the provider is away")
+		r.until("2026-03-15 09:30", 10*time.Minute)
+		r.fails = nil
+		r.until("2026-03-17 09:30", 2*24*time.Hour)
+		for _, m := range []appio.MessageID{id, other} {
+			require.Equal(t, 1, len(slices.DeleteFunc(slices.Clone(r.sent), func(x reminder) bool { return x.of != m })), "%v", r.sent)
+			require.Contains(t, r.outcomes(giuseppe, m, appio.Push), appio.OutcomeVoid)
+		}
+		r.sound()
 	})
 	t.Run("so it is of one that was still to be tried again", func(t *testing.T) {
 		t.Parallel()

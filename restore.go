@@ -143,7 +143,7 @@ func MarkRestored(ctx context.Context, s store.Store) error {
 // afterRestore parks what was open, and then takes the mark off with a new instance. It begins anew if it was not finished.
 func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r rootRecord) error {
 	parked := 0
-	for lane := range store.Lane(deliveryLanes) {
+	for lane := range store.Lane(workLanes) {
 		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
 		for {
 			recs, err := e.store.Due(ctx, q)
@@ -170,6 +170,9 @@ func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r
 	if err := e.skipReminders(ctx); err != nil {
 		return err
 	}
+	if err := e.delayDeletions(ctx); err != nil {
+		return err
+	}
 	rand.Read(f.Instance)
 	if err := e.writeInstance(ctx, rev, f, r, keyRestored); err != nil {
 		return err
@@ -180,16 +183,23 @@ func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r
 
 // skipReminders leaves out the reminders that have become due since the backup was made: they may have been sent.
 func (e *Engine) skipReminders(ctx context.Context) error {
-	for lane := range store.Lane(reminderLanes) {
-		q := store.DueQuery{Lanes: []store.Lane{laneReminder + lane}, Until: e.now(), Limit: 256}
+	return e.eachDue(ctx, laneReminder, reminderLanes, e.now(), e.skipReminderOp)
+}
+
+// eachDue does what change says of each record in some lanes; nil: nothing.
+func (e *Engine) eachDue(ctx context.Context, lanes store.Lane, n int, until time.Time, change func(store.Record) *op) error {
+	for lane := range store.Lane(n) {
+		q := store.DueQuery{Lanes: []store.Lane{lanes + lane}, Until: until, Limit: 256}
 		for {
 			recs, err := e.store.Due(ctx, q)
 			if err != nil {
 				return err
 			}
-			ops := make([]*op, len(recs))
+			var ops []*op
 			for i := range recs {
-				ops[i] = e.skipReminderOp(recs[i])
+				if o := change(recs[i]); o != nil {
+					ops = append(ops, o)
+				}
 			}
 			for _, err := range e.writer.do(ctx, ops...) {
 				if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,7 +207,8 @@ func TestRestoreIsInterrupted(t *testing.T) {
 		require.NoError(t, appio.MarkRestored(ctx, mem))
 		require.NoError(t, appio.MarkRestored(ctx, mem), "twice is once")
 
-		broken := &failAfter{Store: mem, calls: n}
+		broken := &failAfter{Store: mem}
+		broken.left.Store(int64(n))
 		if e, err = appio.New(broken, opts); err == nil {
 			_, err = e.Flush(ctx)
 			require.NoError(t, e.Close())
@@ -231,10 +233,10 @@ func TestRestoreIsInterrupted(t *testing.T) {
 // failAfter answers that many calls, and no more.
 type failAfter struct {
 	store.Store
-	calls int
+	left atomic.Int64
 }
 
-func (f *failAfter) fails() bool { f.calls--; return f.calls < 0 }
+func (f *failAfter) fails() bool { return f.left.Add(-1) < 0 }
 
 func (f *failAfter) View(ctx context.Context, reads []store.Read) ([]store.Snapshot, error) {
 	if f.fails() {

@@ -282,6 +282,33 @@ var scripts = []script{
 		},
 	},
 	{
+		name: "ask for deletion, take it back, ask again",
+		steps: []func(context.Context, *town) error{
+			puts(), joins(giuseppe), sends(numbered(giuseppe, 1)), asksForDeletion,
+			func(ctx context.Context, w *town) error {
+				_, err := w.person(giuseppe).AbortDeletion(ctx)
+				return unlessDone(ctx, w, err, appio.RequestAborted)
+			},
+			waits(7 * 24 * time.Hour), flushes,
+			func(ctx context.Context, w *town) error { // all is as it was
+				page, err := w.person(giuseppe).Inbox(nil).Page(ctx, "", 0)
+				if err == nil && len(page.Items) != 1 {
+					err = errors.New("the message is gone")
+				}
+				return err
+			},
+			asksForDeletion, waits(7 * 24 * time.Hour), flushes, waits(time.Minute), flushes,
+		},
+		check: func(t *testing.T, w *town) {
+			inboxOf(t, w, giuseppe)
+			r, err := w.person(giuseppe).DataRequest(t.Context(), appio.DeleteData)
+			require.NoError(t, err)
+			require.Equal(t, appio.RequestClosed, r.Status)
+			require.Equal(t, 5, r.Version, "each change was made once")
+			require.Equal(t, appio.Erased, collect(t, w.person(giuseppe).Consents())[0].What)
+		},
+	},
+	{
 		name: "a fallback of what fails for good",
 		opts: func(o *appio.Options) {
 			o.Channels[1].Fallback = appio.Fallback{Of: appio.Email, After: 24 * time.Hour}
@@ -303,6 +330,21 @@ var scripts = []script{
 			require.True(t, time.Now().Before(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)), "it has not waited for a day")
 		},
 	},
+}
+
+func asksForDeletion(ctx context.Context, w *town) error {
+	_, err := w.person(giuseppe).RequestData(ctx, appio.DeleteData)
+	return unlessDone(ctx, w, err, appio.RequestPending)
+}
+
+// unlessDone is no error where a request is already as it was to become: by an earlier try, whose outcome was not known.
+func unlessDone(ctx context.Context, w *town, err error, s appio.RequestStatus) error {
+	if errors.Is(err, appio.ErrConflict) {
+		if r, _ := w.person(giuseppe).DataRequest(ctx, appio.DeleteData); r.Status == s {
+			return nil
+		}
+	}
+	return err
 }
 
 func quietens(q appio.QuietHours) func(ctx context.Context, w *town) error {

@@ -53,7 +53,11 @@ func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (
 	if err != nil {
 		return nil, err
 	}
-	return s, s.authorize(rec)
+	if err := s.authorize(rec); err != nil {
+		return s, err
+	}
+	e.uses.note(hash, micro(e.now()))
+	return s, nil
 }
 
 // ID is the service's.
@@ -146,6 +150,7 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 	ops := make([]*op, 0, len(ms))
 	at := make([]int, 0, len(ms))
 	as := make([]acceptance, len(ms))
+	var gathered []int
 	for i := range ms {
 		a := &as[i]
 		if err := a.prepare(s, ms[i]); err != nil {
@@ -158,14 +163,26 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		}
 		ops, at = append(ops, a.op()), append(at, i)
 	}
-	for j, err := range s.e.writer.do(ctx, ops...) {
-		if i := at[j]; err != nil { // the operation may still be under way
-			results[i] = Result{Err: err}
-		} else {
-			results[i] = as[i].result
+	for len(ops) > 0 {
+		n := min(len(ops), sendTogether)
+		for j, err := range s.e.writer.do(ctx, ops[:n]...) {
+			i := at[j]
+			switch {
+			case err == errGathers: // as apply returned it
+				gathered = append(gathered, i)
+			case err != nil: // the operation may still be under way
+				results[i] = Result{Err: err}
+			default:
+				results[i] = as[i].result
+			}
 		}
+		ops, at = ops[n:], at[n:]
 	}
+	s.sendGathered(ctx, as, gathered, results)
 }
+
+// sendTogether is how many messages of a batch are asked of the writer at a time, so that others' come between.
+const sendTogether = 2048
 
 // creditor is whom notices are of that name no payee, where they are followed: the bill of a notice is read with what decides.
 func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organization, error) {
@@ -187,21 +204,23 @@ func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organiz
 
 // An acceptance is one message on its way to a decision.
 type acceptance struct {
-	s      *Sender
-	m      Message
-	owner  *ownerCodec
-	rptID  pagopa.RPTID // of its notice, where notices are followed
-	bill   store.Key    // likewise; "": there is none
-	id     MessageID
-	body   []byte // of the message, with a Key
-	result Result
-	rule   Rule         // that decided it; empty: it was sent before
-	held   *reservation // room with Run for the deliveries
-	start  time.Duration
-	items  []*item
-	flow   *flow      // of the items
-	known  *knowledge // once the message is stored
-	doing  op
+	s       *Sender
+	m       Message
+	owner   *ownerCodec
+	rptID   pagopa.RPTID // of its notice, where notices are followed
+	bill    store.Key    // likewise; "": there is none
+	id      MessageID
+	body    []byte      // of the message, with a Key
+	digest  []store.Key // of the open digest, where that has to be known
+	result  Result
+	counted bool         // against its service's rate
+	rule    Rule         // that decided it; empty: it was sent before
+	held    *reservation // room with Run for the deliveries
+	start   time.Duration
+	items   []*item
+	flow    *flow      // of the items
+	known   *knowledge // once the message is stored
+	doing   op
 }
 
 func (a *acceptance) prepare(s *Sender, m Message) error {
@@ -235,6 +254,7 @@ func (a *acceptance) op() *op {
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
 	}
+	keys = append(keys, a.digest...)
 	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a}
 	return &a.doing
 }
@@ -253,6 +273,12 @@ func (a *acceptance) apply(tx *draft) error {
 	}
 	if err := a.s.authorize(svc); err != nil {
 		return err
+	}
+	if !a.counted {
+		if err := e.limited(svc); err != nil {
+			return err
+		}
+		a.counted = true
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
 		return err
@@ -283,7 +309,12 @@ func (a *acceptance) apply(tx *draft) error {
 		return err
 	}
 	facts := e.facts(cs, svc, m.SecureChannels, now)
+	e.digestFacts(&facts, cs, m.Due, now)
 	decision := Decide(facts)
+	into, err := a.gather(tx, cs, &decision, now)
+	if err != nil {
+		return err
+	}
 	a.result, a.rule = Result{ID: a.id, Status: decision.Status}, decision.Rule
 
 	// From here on records are put; the decision is the first, since it is nobody else's.
@@ -291,7 +322,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if decision.Status == Rejected {
 		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
 	}
-	if err := tx.putSealed(record, newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)); err != nil {
+	decided := newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)
+	if into != nil {
+		decided.Digest = into.id
+	}
+	if err := tx.putSealed(record, decided); err != nil {
 		return err
 	}
 	if a.body != nil {
@@ -335,6 +370,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := a.remindOf(tx, cs.profile, stored, now); err != nil {
 		return err
 	}
+	if into != nil {
+		if err := a.putDigest(tx, into); err != nil {
+			return err
+		}
+	}
 	return a.putWork(tx, cs, stored, &decision, now)
 }
 
@@ -349,16 +389,22 @@ const (
 func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *Decision, now time.Time) error {
 	e, p := a.s.e, cs.profile
 	w := &workRecord{Service: a.s.id, Secure: a.m.SecureChannels, Expires: toMicro(now.Add(a.m.TimeToLive))}
-	w.Entries = e.appendEntries(nil, p, d, now, a.m.TimeToLive, func(*Route) bool { return true })
+	w.Entries = e.appendEntries(nil, p, d, now, a.m.TimeToLive, notDigest)
 	if len(w.Entries) == 0 {
 		return nil
 	}
-	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: w.next()}
-	if a.held = e.reserve(w.Entries, now); a.held != nil {
+	e.hold(a.s.id, w.Entries, now)
+	next, _ := w.next()
+	record := store.Record{Key: waitingKey(a.id), Lane: deliveryLane(a.s.id), Due: fromMicro(next)}
+	if a.held = e.reserve(a.s.id, w.Entries, now); a.held != nil {
 		w.Lease = e.newLease(now)
 		a.flow = newFlow(tx.owner, a.id)
 		record.Key, record.Due = a.flow.keys.leased(), e.takeOver(w.Lease)
 		a.items = newItems(tx.owner, a.id, w, a.start, a.flow)
+	} else if next == 0 {
+		record.Lane, record.Due = pausedLane(a.s.id), now
+	} else if e.fronts.take(a.s.id, frontRate, frontBurst, frontBurst, now) > 0 && planted != "one-lane" {
+		record.Lane = backlogLane(a.s.id)
 	}
 	if err := tx.putSealed(record, w); err != nil || a.held == nil {
 		return err
@@ -369,9 +415,15 @@ func (a *acceptance) putWork(tx *draft, cs *consentState, m *messageRecord, d *D
 	return nil
 }
 
+// What a service sends beyond so many at once and a second, and nobody has room for, stands behind.
+const (
+	frontRate  = 1
+	frontBurst = 64
+)
+
 // appendEntries appends the deliveries that a decision allows, by some of the routes. The time of those that have to wait, ttl, counts from
 // when they go.
-func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, ttl time.Duration, by func(*Route) bool) []workEntry {
+func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decision, now time.Time, ttl time.Duration, by func(*Route, *ChannelDecision) bool) []workEntry {
 	for i, c := range d.Channels {
 		r := &e.opts.Channels[i]
 		en := workEntry{Channel: r.Name, Next: toMicro(now), Fallback: c.For}
@@ -380,7 +432,7 @@ func (e *Engine) appendEntries(entries []workEntry, p *profileRecord, d *Decisio
 			en.Expires = en.Next + ttl.Microseconds()
 		}
 		switch {
-		case c.Content == None || !by(r):
+		case c.Content == None || !by(r, &d.Channels[i]):
 		case r.ByCode:
 			en.ID = newDeliveryID()
 			entries = append(entries, en)
@@ -506,7 +558,7 @@ func (s *Sender) CanContact(ctx context.Context, to fiscalcode.Person) (bool, er
 	if err := s.authorize(svc); err != nil {
 		return false, err
 	}
-	if !s.e.contacts.allow(s.id, s.e.now()) {
+	if rate := s.e.opts.ContactRate; s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()) > 0 {
 		return false, ErrLimited
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {

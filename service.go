@@ -29,6 +29,10 @@ type Organization struct {
 	Name      string    // 1 to 200 UTF-16 units
 	SignedAt  time.Time // of the agreement; zero: none is recorded
 	UpdatedAt time.Time // set by the engine
+
+	DraftedAt   time.Time                 // of the agreement, before it is signed; zero: not recorded
+	WithdrawnAt time.Time                 // of the agreement; what was signed later stands; zero: it was not. It never goes back
+	Aggregators []fiscalcode.Organization // that act for it: see Authority.For; at most 100
 }
 
 // A Service is what citizens say yes or no to.
@@ -47,8 +51,12 @@ type Service struct {
 	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
 	Prefixes       []netip.Prefix      // where its keys may be used from; empty: anywhere; at most 1,000
 
+	SendRate     float64 // messages a second that it may send: above it Send is a [LimitedError]; 0: Options.SendRate
+	DeliveryRate float64 // deliveries a second of its messages, by all channels: what is above waits; 0: Options.DeliveryRate
+
 	Description, Privacy, Web, Email, Phone, PEC, Support string // shown to citizens; at most 1,000 UTF-16 units each
 	Topic                                                 string
+	Assessment                                            string // of what it means for personal data (GDPR art. 35), or where it is; likewise
 }
 
 // ServiceState is where a service stands with citizens.
@@ -83,6 +91,14 @@ func (o Organization) Validate() error {
 	if _, err := fiscalcode.ParseOrganization(string(o.Code)); err != nil {
 		return invalid("Code", "11 digits")
 	}
+	if len(o.Aggregators) > 100 {
+		return invalid("Aggregators", "at most 100 organizations")
+	}
+	for i, c := range o.Aggregators {
+		if _, err := fiscalcode.ParseOrganization(string(c)); err != nil {
+			return invalid(fmt.Sprintf("Aggregators[%d]", i), "11 digits")
+		}
+	}
 	return validText("Name", o.Name, 1, 200)
 }
 
@@ -106,6 +122,10 @@ func (s Service) Validate() error {
 		return invalid("Basis", "Consent, PublicTask or LegalObligation")
 	case s.MaxPayment < 0 || s.MaxPayment > maxAmount:
 		return invalid("MaxPayment", "0 to 9999999999 euro cents")
+	case !validRate(s.SendRate):
+		return invalid("SendRate", "0 to 1e9")
+	case !validRate(s.DeliveryRate):
+		return invalid("DeliveryRate", "0 to 1e9")
 	case len(s.Trial) > 1000:
 		return invalid("Trial", "at most 1000 recipients")
 	case len(s.Prefixes) > 1000:
@@ -126,7 +146,7 @@ func (s Service) Validate() error {
 	}
 	for _, f := range []struct{ name, text string }{
 		{"Description", s.Description}, {"Privacy", s.Privacy}, {"Web", s.Web}, {"Email", s.Email}, {"Phone", s.Phone},
-		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic},
+		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic}, {"Assessment", s.Assessment},
 	} {
 		if err := validText(f.name, f.text, 0, 1000); err != nil {
 			return err
@@ -140,44 +160,6 @@ func (id ServiceID) validate() error {
 		return invalid("ID", "1 to 200 bytes of text without control characters")
 	}
 	return nil
-}
-
-// PutOrganization creates or replaces an organization.
-func (e *Engine) PutOrganization(ctx context.Context, o Organization) error {
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	if err := e.ready(ctx); err != nil {
-		return err
-	}
-	return e.do(ctx, &op{
-		owner: e.codec.organization(o.Code), keys: []store.Key{keyOrganization},
-		apply: func(tx *draft) error {
-			return tx.putSealed(store.Record{Key: keyOrganization}, &organizationRecord{
-				Code: string(o.Code), Name: o.Name, SignedAt: toMicro(o.SignedAt), At: toMicro(e.now()),
-			})
-		},
-	})
-}
-
-// Organization is the one with this code, or ErrNotFound.
-func (e *Engine) Organization(ctx context.Context, code fiscalcode.Organization) (Organization, error) {
-	if err := e.ready(ctx); err != nil {
-		return Organization{}, err
-	}
-	d, err := e.view(ctx, e.codec.organization(code), store.Range{}, "", keyOrganization)
-	if err != nil {
-		return Organization{}, err
-	}
-	var r organizationRecord
-	found, err := d.read(keyOrganization, &r)
-	if err != nil {
-		return Organization{}, err
-	}
-	if !found {
-		return Organization{}, ErrNotFound
-	}
-	return Organization{fiscalcode.Organization(r.Code), r.Name, fromMicro(r.SignedAt), fromMicro(r.At)}, nil
 }
 
 // PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What it takes
@@ -207,9 +189,27 @@ func (e *Engine) PutService(ctx context.Context, s Service) error {
 
 // changeService writes a service's record through the service's gate.
 func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(old *serviceRecord) (*serviceRecord, error)) error {
+	return e.changeServiceWith(ctx, id, nil, func(_ *draft, old *serviceRecord) (*serviceRecord, error) { return change(old) })
+}
+
+// changeServiceWith is changeService in one change with other records of the service, of which it reads some. A change to nil leaves the
+// service's record as it is.
+func (e *Engine) changeServiceWith(ctx context.Context, id ServiceID, more []store.Key, change func(tx *draft, old *serviceRecord) (*serviceRecord, error)) error {
+	c := e.serviceChange(id, more, change)
+	return e.revoke(ctx, service(id), func() error { return e.do(ctx, c.op) }, c.refused, c.foreign)
+}
+
+// A serviceChange is what changes a service, and what a revocation has to know of it.
+type serviceChange struct {
+	op      *op
+	refused judge
+	foreign func(context.Context) (*foreignWork, error)
+}
+
+func (e *Engine) serviceChange(id ServiceID, more []store.Key, change func(tx *draft, old *serviceRecord) (*serviceRecord, error)) serviceChange {
 	var before, after *serviceRecord
 	o := &op{
-		owner: service(id), keys: []store.Key{keyService}, urgent: true,
+		owner: service(id), keys: append([]store.Key{keyService}, more...), urgent: true,
 		apply: func(tx *draft) error {
 			before = nil
 			if r := tx.get(keyService); r != nil {
@@ -219,8 +219,12 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 				}
 			}
 			var err error
-			if after, err = change(before); err != nil {
+			if after, err = change(tx, before); err != nil {
 				return err
+			}
+			if after == nil {
+				after = before
+				return nil
 			}
 			if before != nil {
 				after.LoweredAt = before.LoweredAt
@@ -243,7 +247,7 @@ func (e *Engine) changeService(ctx context.Context, id ServiceID, change func(ol
 		}
 		return e.refusedNow(ctx, s)
 	}
-	return e.revoke(ctx, service(id), func() error { return e.do(ctx, o) }, refused, foreign)
+	return serviceChange{o, refused, foreign}
 }
 
 func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
@@ -448,6 +452,16 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 	if _, err := e.readService(ctx, id); err != nil {
 		return err
 	}
+	return e.setKey(ctx, id, key, nil, func(_ *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error) {
+		if r == nil {
+			return nil, nil, ErrNotFound
+		}
+		return r.withKey(k, hash)
+	})
+}
+
+// setKey writes a key's index, changes the service, and deletes the index of the key that was there before.
+func (e *Engine) setKey(ctx context.Context, id ServiceID, key string, more []store.Key, change func(tx *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error)) error {
 	hash := keyHash(key)
 	// The index first: an entry without its service's key is a hint that leads nowhere, the other way round a key would not work.
 	err := e.do(ctx, &op{
@@ -468,28 +482,33 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 		return err
 	}
 	var old []byte
-	err = e.changeService(ctx, id, func(r *serviceRecord) (*serviceRecord, error) {
-		if r == nil {
-			return nil, ErrNotFound
-		}
-		s := *r
-		s.Keys = make([][]byte, 2)
-		copy(s.Keys, r.Keys)
-		if subtle.ConstantTimeCompare(s.Keys[1-k], hash) == 1 {
-			return nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
-		}
-		old, s.Keys[k] = s.Keys[k], hash
-		return &s, nil
+	err = e.changeServiceWith(ctx, id, more, func(tx *draft, r *serviceRecord) (s *serviceRecord, err error) {
+		s, old, err = change(tx, r, hash)
+		return s, err
 	})
 	if err == nil && len(old) > 0 && subtle.ConstantTimeCompare(old, hash) == 0 {
-		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey}, apply: func(tx *draft) error {
-			if tx.get(keyAPIKey) != nil {
-				tx.del(keyAPIKey)
+		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey, keyUse}, apply: func(tx *draft) error {
+			for _, k := range []store.Key{keyAPIKey, keyUse} {
+				if tx.get(k) != nil {
+					tx.del(k)
+				}
 			}
 			return nil
 		}})
 	}
 	return err
+}
+
+// withKey is the service with another key in a slot, and the hash of the one before.
+func (r *serviceRecord) withKey(k KeySlot, hash []byte) (s *serviceRecord, old []byte, err error) {
+	next := *r
+	next.Keys = make([][]byte, 2)
+	copy(next.Keys, r.Keys)
+	if subtle.ConstantTimeCompare(next.Keys[1-k], hash) == 1 {
+		return nil, nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
+	}
+	old, next.Keys[k] = next.Keys[k], hash
+	return &next, old, nil
 }
 
 // hasKey reports whether the hash is one of the service's keys.

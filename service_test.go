@@ -236,8 +236,11 @@ type postbox struct {
 }
 
 func (p *postbox) Deliver(ctx context.Context, d appio.Delivery) error {
-	if p.answer != nil {
-		if err := p.answer(ctx, d); err != nil {
+	p.mu.Lock()
+	answer := p.answer
+	p.mu.Unlock()
+	if answer != nil {
+		if err := answer(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -245,6 +248,13 @@ func (p *postbox) Deliver(ctx context.Context, d appio.Delivery) error {
 	defer p.mu.Unlock()
 	p.kept = append(p.kept, d)
 	return nil
+}
+
+// answers sets answer where deliveries may be under way.
+func (p *postbox) answers(f func(ctx context.Context, d appio.Delivery) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer = f
 }
 
 func (p *postbox) deliveries() []appio.Delivery {

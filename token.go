@@ -18,10 +18,19 @@ type withdrawal struct {
 	Channel string    `msgpack:"c"`
 }
 
-const withdrawalPurpose = "withdraw"
+// What tokens are for: one of a purpose is none of another.
+const (
+	withdrawalPurpose = "withdraw"
+	bouncePurpose     = "bounce"
+	proofPurpose      = "validate"
+)
 
 func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) string {
-	e, err := encode(&withdrawal{string(owner), id, channel})
+	return c.sealToken(withdrawalPurpose, &withdrawal{string(owner), id, channel})
+}
+
+func (c *codec) sealToken(purpose string, v any) string {
+	e, err := encode(v)
 	if err != nil {
 		return ""
 	}
@@ -29,7 +38,7 @@ func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) 
 	payload := e.b
 	nonce := make([]byte, nonceSize, nonceSize+len(payload)+tagSize)
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(c.token.Seal(nonce, nonce, payload, []byte(withdrawalPurpose)))
+	return base64.RawURLEncoding.EncodeToString(c.token.Seal(nonce, nonce, payload, []byte(purpose)))
 }
 
 // decodeText reads what was written as base64, in the one way it is written: the decoder itself passes over line ends.
@@ -40,17 +49,22 @@ func decodeText(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }
 
-func (c *codec) openWithdrawal(token string) (withdrawal, error) {
-	var w withdrawal
+func (c *codec) openWithdrawal(token string) (w withdrawal, err error) {
+	err = c.openToken(withdrawalPurpose, token, &w)
+	return w, err
+}
+
+// openToken is ErrUnauthorized for what sealToken did not make for this purpose.
+func (c *codec) openToken(purpose, token string, v any) error {
 	b, err := decodeText(token)
 	if err != nil || len(b) < nonceSize+tagSize {
-		return w, ErrUnauthorized
+		return ErrUnauthorized
 	}
-	b, err = c.token.Open(nil, b[:nonceSize], b[nonceSize:], []byte(withdrawalPurpose))
-	if err != nil || decode(b, &w) != nil {
-		return w, ErrUnauthorized
+	b, err = c.token.Open(nil, b[:nonceSize], b[nonceSize:], []byte(purpose))
+	if err != nil || decode(b, v) != nil {
+		return ErrUnauthorized
 	}
-	return w, nil
+	return nil
 }
 
 // Withdraw redeems Delivery.Withdraw, without a login, for one-click unsubscription: the service may no longer use the
@@ -77,7 +91,7 @@ func (e *Engine) Withdraw(ctx context.Context, token string) error {
 				return nil, nil
 			}
 			delete(p.Channels, w.Channel)
-			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion}, nil
+			return &preferenceRecord{w.Service, p.Inbox, p.Channels, p.ReadStatus, cs.profile.SettingsVersion, p.Digest}, nil
 		}})
 	if errors.Is(err, ErrErasing) {
 		return nil

@@ -153,6 +153,33 @@ func TestWithdrawTokensAreBound(t *testing.T) {
 	}
 }
 
+// A token that was not given is refused, and whatever is in one, even under the right key, is read or refused.
+func FuzzAddressTokens(f *testing.F) {
+	e, err := New(memstore.New(), &Options{Keys: RandomKeys()})
+	require.NoError(f, err)
+	require.NoError(f, e.Citizen(Identity{Code: anna}).SetMode(f.Context(), Auto))
+	owner := string(e.codec.citizen(anna))
+	for _, v := range []any{&proof{owner, "home"}, &bounce{owner, "home", valueHash("anna@example.it"), 1}, &withdrawal{owner, "tari", Email}} {
+		enc, err := encode(v)
+		require.NoError(f, err)
+		f.Add(string(enc.b), enc.b)
+	}
+	f.Add("AAAA", []byte{0xdd, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, token string, payload []byte) {
+		if err := e.ConfirmAddress(t.Context(), token); !errors.Is(err, ErrUnauthorized) {
+			t.Fatal(err)
+		}
+		if err := e.Bounced(t.Context(), token); !errors.Is(err, ErrUnauthorized) {
+			t.Fatal(err)
+		}
+		for purpose, v := range map[string]any{proofPurpose: &proof{}, bouncePurpose: &bounce{}} {
+			if err := e.codec.openToken(purpose, sealedText(e.codec.token, 9, payload, purpose), v); err != nil && !errors.Is(err, ErrUnauthorized) {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // sealedText is a cursor or a token that is the same in each process of a fuzz test.
 func sealedText(aead cipher.AEAD, n int, payload []byte, purpose string) string {
 	nonce := make([]byte, nonceSize)

@@ -11,7 +11,7 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
-// Open work of a message is one record with all its deliveries. It waits under q/w/ and is due at the earliest of them; claimed,
+// Open work of a message, or of a digest, is one record with all its deliveries. It waits under q/w/ and is due at the earliest of them; claimed,
 // it stands under q/l/ and is due when the lease may be taken over; when nothing is left, what became of the deliveries goes
 // to o/ and the record is deleted.
 
@@ -26,13 +26,15 @@ type item struct {
 	entry   workEntry
 	started time.Duration // on the monotonic clock, before the claim was committed
 	flow    *flow
+	share   *share      // of the queue that it is in
+	digest  *itemDigest // nil: it is one message's
 }
 
 // newItems are the entries that are held under the record's lease.
 func newItems(owner store.Owner, id MessageID, w *workRecord, started time.Duration, f *flow) (items []*item) {
 	for _, en := range w.Entries {
 		if en.Held {
-			items = append(items, &item{owner, id, w.Service, w.Secure, w.expires(&en), *w.Lease, en, started, f})
+			items = append(items, &item{owner, id, w.Service, w.Secure, w.expires(&en), *w.Lease, en, started, f, nil, w.itemDigest()})
 		}
 	}
 	return items
@@ -58,11 +60,14 @@ const (
 
 // A result is what became of an attempt.
 type result struct {
-	kind  resultKind
-	cause string
-	after time.Duration // before the next attempt
-	quiet int64         // of resultBack: when quiet hours end, in which it was not tried; 0: it was not for them
-	basis string        // of resultDelivered: by which law it was in quiet hours; empty: it was not
+	kind   resultKind
+	cause  string
+	after  time.Duration // before the next attempt
+	quiet  int64         // of resultBack: when quiet hours end, in which it was not tried; 0: it was not for them
+	basis  string        // of resultDelivered: by which law it was in quiet hours; empty: it was not
+	asked  bool          // after is what the channel asked for
+	paused bool          // it waits for a resume
+	rest   time.Duration // before it is tried from memory: nothing is recorded
 }
 
 // An outcome records a result. It counts if the lease still stands; otherwise somebody else has the work, and all that is
@@ -105,10 +110,13 @@ func (o *outcome) apply(tx *draft) error {
 			return err
 		}
 		return tx.putOutcomes(keys, it.service, []outcomeItem{{it.entry.ID, it.entry.Channel, OutcomeDelivered,
-			toMicro(now), it.entry.Attempts + 1, "", true, r.basis}})
+			toMicro(now), it.entry.Attempts + 1, "", true, r.basis, it.digest.left()}})
 	}
 	if err := e.settle(tx, it.message, w, i, r, now); err != nil {
 		return err
+	}
+	if r.kind == resultDelivered {
+		w.Done[len(w.Done)-1].Without = it.digest.left()
 	}
 	if err := tx.putWork(keys, w, keys.leased()); err != nil {
 		return err
@@ -122,7 +130,7 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	en := &w.Entries[i]
 	en.Held, en.Claims, en.Quiet = false, 0, false
 	over := func(res OutcomeResult, attempts int) {
-		w.end(i, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false, r.basis})
+		w.end(i, outcomeItem{en.ID, en.Channel, res, toMicro(now), attempts, en.Cause, false, r.basis, nil})
 	}
 	if r.cause != "" {
 		en.Cause = r.cause
@@ -140,6 +148,9 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 	case resultBack:
 		if r.quiet == 0 {
 			en.Next = toMicro(now.Add(max(backAfter, r.after)))
+			if r.paused {
+				en.Paused = toMicro(now)
+			}
 			break
 		}
 		en.Quiet, en.Next = true, toMicro(now)
@@ -175,14 +186,14 @@ const backAfter = 10 * time.Millisecond
 // park moves one entry out of open work to where the operator finds it.
 func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Time) error {
 	en := w.Entries[i]
-	en.Held, en.Claims, en.Quiet = false, 0, false
+	en.Held, en.Claims, en.Quiet, en.Paused = false, 0, false, 0
 	life := w.expires(&en) - toMicro(now)
 	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
-		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en})
+		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en, w.Digest})
 	if err != nil {
 		return err
 	}
-	w.end(i, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false, ""})
+	w.end(i, outcomeItem{en.ID, en.Channel, OutcomeParked, toMicro(now), en.Attempts, en.Cause, false, "", nil})
 	return nil
 }
 
@@ -242,8 +253,17 @@ func (e *Engine) stopFallbacks(tx *draft, id MessageID) error {
 // causeRead is why a fallback is void whose message was read or archived.
 const causeRead = "read"
 
-// putWork writes open work that was read from a key back after its entries changed.
+// putWork writes open work that was read from a key back after its entries changed. Once it stands behind it stays there.
 func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
+	lane := deliveryLane(w.Service)
+	if e := d.find(from); e != nil && e.exists && e.record.Lane != lane {
+		lane = backlogLane(w.Service)
+	}
+	return d.putWorkIn(keys, w, from, lane)
+}
+
+// putWorkIn is putWork into a lane; what waits for a resume has its own.
+func (d *draft) putWorkIn(keys workKeys, w *workRecord, from store.Key, lane store.Lane) error {
 	if len(w.Entries) == 0 {
 		if err := d.putOutcomes(keys, w.Service, w.Done); err != nil {
 			return err
@@ -251,12 +271,15 @@ func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
 		d.del(from)
 		return nil
 	}
-	r := store.Record{Key: keys.waiting(), Lane: deliveryLane(w.Service)}
+	r := store.Record{Key: keys.waiting(), Lane: lane}
 	if slices.ContainsFunc(w.Entries, func(en workEntry) bool { return en.Held }) {
 		r.Key, r.Due = keys.leased(), fromMicro(w.Lease.Until).Add(d.maxSkew)
 	} else {
 		w.Lease = nil
-		r.Due = w.next()
+		next, paused := w.next()
+		if r.Due = fromMicro(next); next == 0 {
+			r.Lane, r.Due = pausedLane(w.Service), fromMicro(paused)
+		}
 	}
 	if err := d.putSealed(r, w); err != nil {
 		return err
@@ -268,13 +291,23 @@ func (d *draft) putWork(keys workKeys, w *workRecord, from store.Key) error {
 	return nil
 }
 
-// next is when the first of the entries may be tried.
-func (w *workRecord) next() time.Time {
-	next := w.Entries[0].Next
+// next is when the first of the deliveries may be tried; 0: all wait for a resume, the last of them since paused.
+func (w *workRecord) next() (next, paused int64) {
 	for i := range w.Entries {
-		next = min(next, w.Entries[i].Next)
+		switch en := &w.Entries[i]; {
+		case en.Paused != 0:
+			paused = max(paused, en.Paused)
+		case next == 0 || en.Next < next:
+			next = en.Next
+		}
 	}
-	return fromMicro(next)
+	return next, paused
+}
+
+// resume lets a delivery go on that waited for it. The time for which it could not go out does not count.
+func (w *workRecord) resume(en *workEntry, now int64) {
+	en.Next, en.Paused = en.Paused, 0
+	w.putOff(en, max(now, en.Next))
 }
 
 // readWork is the open work under a key, the caller's to change; nil: there is none.
@@ -379,18 +412,27 @@ func (c *claim) apply(tx *draft) error {
 		return nil
 	}
 	changed := leased // the old lease ends in any case
+	behind := rec.Lane != deliveryLane(w.Service)
 	for i := 0; i < len(w.Entries); i++ {
 		en := &w.Entries[i]
-		if en.Next > toMicro(now) && !en.Held {
+		since := e.pauses.since(en.Channel, w.Service)
+		if en.Paused != 0 && since == 0 {
+			w.resume(en, toMicro(now))
+			changed = true
+		}
+		if en.Paused != 0 || en.Next > toMicro(now) && !en.Held {
 			continue
 		}
 		en.Held = false
 		n := len(w.Entries)
-		switch {
-		case toMicro(now) >= w.expires(en):
+		switch at := max(en.Next, since); {
+		case since == 0 && toMicro(now) >= w.expires(en), since != 0 && at >= w.expires(en):
 			if err := e.settle(tx, id, w, i, result{kind: resultExpired}, now); err != nil {
 				return err
 			}
+		case since != 0:
+			en.Paused, en.Claims, en.Quiet = at, 0, false
+			changed = true
 		case e.route(en.Channel) == nil:
 			en.Cause = "unknown channel"
 			if err := e.park(tx, id, w, i, now); err != nil {
@@ -405,11 +447,15 @@ func (c *claim) apply(tx *draft) error {
 			if c.held == nil {
 				c.held = &reservation{d: c.d}
 			}
-			if c.held.add(en.Channel) {
+			ok, much := c.held.add(en.Channel, w.Service)
+			switch {
+			case ok:
 				en.Held = true
 				en.Claims++
 				c.gained++
 				changed = true
+			case much && !behind && planted != "one-lane": // it must not stand in the way of others' work
+				behind, changed = true, true
 			}
 		}
 		if len(w.Entries) < n {
@@ -427,7 +473,11 @@ func (c *claim) apply(tx *draft) error {
 		c.flow = newFlow(tx.owner, id)
 		c.items = newItems(tx.owner, id, w, started, c.flow)
 	}
-	if err := tx.putWork(keysOfWork(id), w, from); err != nil || c.flow == nil {
+	lane := deliveryLane(w.Service)
+	if behind {
+		lane = backlogLane(w.Service)
+	}
+	if err := tx.putWorkIn(keysOfWork(id), w, from, lane); err != nil || c.flow == nil {
 		return err
 	}
 	c.known = tx.knowledge(c.flow.keys, nil)

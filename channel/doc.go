@@ -45,6 +45,9 @@
 // empty if none was chosen. Texts can be as long as messages may be, and hold any character, line breaks in a subject among
 // them: what goes into a header, a URL or a command is encoded or cleaned by the channel.
 //
+// Where Digest is set, the delivery stands for several messages. Subject and Markdown say so in words, and Message is the digest's id, to
+// which no link leads. What the citizen reads before a later attempt is not in that any more.
+//
 // Address is where to. Its Value is what the citizen gave for this channel; the engine does not know what a good one looks
 // like, so the channel checks, and answers Permanent for one that cannot be. Where Route.ByCode is set, the provider itself
 // knows where people are: then To is the person's fiscal code, and Address is zero. A channel serves one of these two kinds, or
@@ -54,7 +57,9 @@
 // or logged as a whole shows none of them.
 //
 // Withdraw is a token by which the person who received the message stops this service's use of this channel, with one click
-// and without a login: a channel that can show a link puts it into one, behind which the host calls Engine.Withdraw.
+// and without a login: a channel that can show a link puts it into one, behind which the host calls Engine.Withdraw. Bounce, with
+// Route.Bounces, is a token that goes along with the message where what cannot be delivered comes back: the host, or the channel's package,
+// finds it there and calls Engine.Bounced.
 //
 // # The same delivery twice
 //

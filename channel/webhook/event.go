@@ -28,6 +28,7 @@ type Data struct {
 	Message  appio.MessageID    `json:"message"`
 	Service  appio.ServiceID    `json:"service"`
 	Reminder appio.ReminderKind `json:"reminder,omitempty"` // unread, deadline, unpaid
+	Digest   int                `json:"digest,omitempty"`   // messages that it stands for, of which Message is none; 0: it is of one
 	To       fiscalcode.Person  `json:"to,omitempty"`       // with Route.ByCode
 	Address  string             `json:"address,omitempty"`  // the citizen's, where the endpoint is not itself that address
 	Content  string             `json:"content"`            // generic: no text may be shown; full
@@ -61,6 +62,9 @@ func event(d *appio.Delivery, fixed, thin bool) Event {
 	}}
 	if d.Reminder != "" {
 		e.Type = TypeReminder
+	}
+	if d.Digest != nil {
+		e.Data.Digest = d.Digest.Count
 	}
 	if fixed {
 		e.Data.Address = d.Address.Value

@@ -275,6 +275,10 @@ func TestEvents(t *testing.T) {
 	require.JSONEq(t, `{"type": "appio.message.v1", "data": {"message": "01KEAF3V4N5W7Q0Z8X2C6B1M9D", "service": "mensa", "content": "full"}}`,
 		send(own, func(d *appio.Delivery) { d.Address.Value = p.server.URL }))
 
+	require.JSONEq(t, `{"type": "appio.message.v1", "data": {
+		"message": "01KEAF3V4N5W7Q0Z8X2C6B1M9D", "service": "mensa", "digest": 3, "address": "sportello-7", "content": "full"
+	}}`, send(thin, func(d *appio.Delivery) { d.Digest = &appio.Digest{Count: 3} }))
+
 	first := send(full, nil)
 	require.Equal(t, first, send(full, func(d *appio.Delivery) { d.Attempt++ }), "the body is the same on each attempt")
 	var e webhook.Event

@@ -126,6 +126,7 @@ type explainedRoute struct {
 	Because string     `json:"because,omitempty"`
 	After   string     `json:"after,omitempty"` // how long it waits
 	For     string     `json:"for,omitempty"`   // the channel that it stands in for
+	Digest  bool       `json:"digest,omitempty"`
 }
 
 type explainedResult struct {
@@ -137,6 +138,7 @@ type explainedResult struct {
 	Cause    string              `json:"cause,omitempty"`
 	Late     bool                `json:"late,omitempty"`
 	Basis    string              `json:"quiet_basis,omitempty"` // by which it was delivered in quiet hours
+	Digest   appio.MessageID     `json:"digest,omitempty"`      // that it was of
 }
 
 type explainedChoice struct {
@@ -149,7 +151,8 @@ type explainedChoice struct {
 	Inbox    [2]bool             `json:"inbox"` // before, after
 	Channels [2]appio.Channels   `json:"channels"`
 	Text     string              `json:"text,omitempty"`
-	Quiet    string              `json:"quiet,omitempty"` // hours, after
+	Quiet    string              `json:"quiet,omitempty"`  // hours, after
+	Digest   bool                `json:"digest,omitempty"` // after
 }
 
 func newExplained(x *appio.Explanation) *explained {
@@ -165,15 +168,15 @@ func newExplained(x *appio.Explanation) *explained {
 		if c.After > 0 {
 			after = c.After.String()
 		}
-		e.Channels = append(e.Channels, explainedRoute{c.Name, c.Content.String(), c.Rule, words[c.Rule], after, c.For})
+		e.Channels = append(e.Channels, explainedRoute{c.Name, c.Content.String(), c.Rule, words[c.Rule], after, c.For, c.Digest})
 	}
 	for _, o := range d.Outcomes {
-		e.Outcomes = append(e.Outcomes, explainedResult{o.ID, o.Channel, o.Result, o.At, o.Attempts, o.Cause, o.Late, o.QuietBasis})
+		e.Outcomes = append(e.Outcomes, explainedResult{o.ID, o.Channel, o.Result, o.At, o.Attempts, o.Cause, o.Late, o.QuietBasis, o.Digest})
 	}
 	for _, c := range x.Consents {
 		e.Consents = append(e.Consents, explainedChoice{
 			c.Number, c.At, c.What, c.By, c.Service, c.Mode, [2]bool{c.Before.Inbox, c.After.Inbox},
-			[2]appio.Channels{c.Before.Channels, c.After.Channels}, c.Text, quiet(c.Quiet),
+			[2]appio.Channels{c.Before.Channels, c.After.Channels}, c.Text, quiet(c.Quiet), c.After.Digest,
 		})
 	}
 	return e
@@ -204,6 +207,8 @@ func show(x *appio.Explanation) {
 		switch {
 		case c.For != "":
 			fmt.Printf(", after %s if it is not read by then, in the place of %s", c.After, c.For)
+		case c.Digest:
+			fmt.Printf(", after %s, in the citizen's digest", c.After)
 		case c.After != "":
 			fmt.Printf(", after %s, when quiet hours end", c.After)
 		}
@@ -218,6 +223,9 @@ func show(x *appio.Explanation) {
 		fmt.Printf(", activation %s since %s before", named(string(f.Activation)), f.Age.Round(time.Second))
 	}
 	fmt.Printf(", secure %t", f.Secure)
+	if f.Due != 0 {
+		fmt.Printf(", due in %s", f.Due.Round(time.Second))
+	}
 	if f.QuietBasis != "" {
 		fmt.Printf(", in quiet hours too by %s", f.QuietBasis)
 	}
@@ -226,6 +234,9 @@ func show(x *appio.Explanation) {
 		fmt.Printf("  %s: switch %s, choice %s, secure %s, address %t, proved %t", c.Name, c.Switch, c.Preference, c.Secure, c.Address, c.Validated)
 		if c.Quiet > 0 {
 			fmt.Printf(", in quiet hours for another %s", c.Quiet)
+		}
+		if c.Digest > 0 {
+			fmt.Printf(", a digest in %s", c.Digest.Round(time.Second))
 		}
 		if c.Fallback.Of != "" {
 			fmt.Printf(", stands in for %s after %s", c.Fallback.Of, c.Fallback.After)
@@ -241,6 +252,9 @@ func show(x *appio.Explanation) {
 		if o.Basis != "" {
 			fmt.Printf(", in quiet hours by %s", o.Basis)
 		}
+		if o.Digest != "" {
+			fmt.Printf(", in digest %s", o.Digest)
+		}
 		fmt.Println()
 	}
 	fmt.Println("choices up to then, newest first")
@@ -253,6 +267,9 @@ func show(x *appio.Explanation) {
 			named(string(c.Mode)), c.Inbox[0], c.Inbox[1], channels(c.Channels[0]), channels(c.Channels[1]))
 		if c.Quiet != "" {
 			fmt.Printf(", quiet hours %s", c.Quiet)
+		}
+		if c.Digest {
+			fmt.Print(", in a digest")
 		}
 		fmt.Println()
 	}

@@ -380,6 +380,33 @@ func TestExplainTimes(t *testing.T) {
 	}
 }
 
+// TestExplainDigest is of a message in a digest.
+func TestExplainDigest(t *testing.T) {
+	t.Parallel()
+	ctx, dir := context.Background(), t.TempDir()
+	p := &place{dir: dir, file: filepath.Join(dir, "io.db"), keys: filepath.Join(dir, "io.db.key")}
+	o, now := options(p.keys), time.Date(2026, 3, 10, 11, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { return now }
+	o.Channels = []appio.Route{{Name: appio.Email, ByCode: true, Default: appio.Full, Channel: appio.ChannelFunc(func(context.Context, appio.Delivery) error { return nil })}}
+	e, err := appio.Open(p.file, o)
+	require.NoError(t, err)
+	c := e.Citizen(appio.Identity{Code: anna, Level: appio.L2, Provider: "cie", Text: "2026-01"})
+	require.NoError(t, c.SetMode(ctx, appio.Auto))
+	require.NoError(t, e.PutService(ctx, appio.Service{ID: "tari", Name: "Servizio", Organization: "01199250158", State: appio.Live}))
+	require.NoError(t, c.SetPreference(ctx, "tari", appio.Preference{Inbox: true, Channels: appio.On(appio.Email), Digest: true}))
+	r, err := e.Sender("tari").Send(ctx, appio.Message{To: anna, Subject: "Prima rata della tassa", Markdown: strings.Repeat("Gentile cittadina. ", 20), Due: now.Add(72 * time.Hour)})
+	require.NoError(t, err)
+	now = now.Add(20 * time.Hour)
+	_, err = e.Flush(ctx)
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	out := run(t, "", "explain", p.file, "-keys", p.keys, "-message", string(r.ID))
+	require.Equal(t, 0, out.code, out.err)
+	golden(t, "explain-digest", p, out.out)
+	out = run(t, "", "explain", p.file, "-keys", p.keys, "-json", "-message", string(r.ID))
+	require.Contains(t, out.out, `"replayed": true`)
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -83,8 +84,21 @@ const (
 	crowd   = 200 // citizens
 )
 
+// A companion is a channel beside the healthy one.
+type companion struct {
+	deliver func(ctx context.Context) error
+	rate    float64
+	paused  bool
+}
+
+// A setting is what else goes on.
+type setting struct {
+	breakers bool // channels are left alone where their calls fail
+	flood    int  // messages of another service, with a rate, that are in the store before
+}
+
 // live sends at a steady rate for a time, to an engine whose healthy channel has company, and measures the healthy one.
-func live(t *testing.T, company map[string]func(ctx context.Context) error, lasts time.Duration) day {
+func live(t *testing.T, company map[string]companion, with setting, lasts time.Duration) day {
 	var mu sync.Mutex
 	sent, took := map[appio.MessageID]time.Time{}, []time.Duration(nil)
 	early := map[appio.MessageID]time.Time{} // delivered before Send returned
@@ -103,6 +117,9 @@ func live(t *testing.T, company map[string]func(ctx context.Context) error, last
 		Lease: 4 * time.Second, DeliverTimeout: time.Second, Margin: 400 * time.Millisecond, MaxSkew: 100 * time.Millisecond,
 		Backoff: func(int) time.Duration { return 10 * time.Second }, Drain: 2 * time.Second,
 		Channels: []appio.Route{{Name: healthy, Default: appio.Full, ByCode: true, Channel: wrap(func(_ context.Context, d appio.Delivery) error {
+			if d.Service != service {
+				return nil
+			}
 			now := time.Now()
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,14 +131,34 @@ func live(t *testing.T, company map[string]func(ctx context.Context) error, last
 			return nil
 		})}},
 	}
-	for name, f := range company {
-		o.Channels = append(o.Channels, appio.Route{Name: name, Default: appio.Full, ByCode: true,
-			Channel: wrap(func(ctx context.Context, _ appio.Delivery) error { return f(ctx) })})
+	for name, c := range company {
+		o.Channels = append(o.Channels, appio.Route{Name: name, Default: appio.Full, ByCode: true, Rate: c.rate, Breaker: appio.Breaker{Off: !with.breakers},
+			Channel: wrap(func(ctx context.Context, _ appio.Delivery) error { return c.deliver(ctx) })})
 	}
 	s := memstore.New()
 	e := newEngine(t, s, o, crowd)
+	require.NoError(t, e.PutService(t.Context(), appio.Service{ID: "alluvione", Name: "Alluvione", Organization: "01199250158", State: appio.Live, DeliveryRate: 20}))
+	for n := 0; n < with.flood; n += 200 {
+		ms := make([]appio.Message, 200)
+		for i := range ms {
+			ms[i] = message(i%crowd, "Avviso del Comune")
+		}
+		_, err := e.Sender("alluvione").SendBatch(t.Context(), ms)
+		require.NoError(t, err)
+	}
+	var pausing sync.WaitGroup
+	for name, c := range company {
+		if c.paused {
+			pausing.Go(func() {
+				if err := e.PauseChannel(t.Context(), name); err != nil { // it is in force here long before it returns
+					t.Error(err)
+				}
+			})
+		}
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(context.Background()) }()
+	time.Sleep(300 * time.Millisecond) // what comes first has come
 	most := 0
 	tick := time.NewTicker(time.Second / rate)
 	defer tick.Stop()
@@ -144,6 +181,7 @@ func live(t *testing.T, company map[string]func(ctx context.Context) error, last
 		defer mu.Unlock()
 		return len(took) >= n
 	}, 20*time.Second, 10*time.Millisecond, "a healthy channel's deliveries were held up")
+	pausing.Wait()
 	require.NoError(t, e.Close())
 	require.NoError(t, <-ended)
 	require.NoError(t, s.Close())
@@ -153,7 +191,8 @@ func live(t *testing.T, company map[string]func(ctx context.Context) error, last
 	return day{took[len(took)/2], took[len(took)*99/100], most, len(took)}
 }
 
-// TestSickChannels compares a channel alone with the same beside four sick ones.
+// TestSickChannels compares a channel alone with the same beside four sick ones, and beside those where breakers leave them alone,
+// a channel is paused, another has a rate, and a service with a rate has flooded them all.
 func TestSickChannels(t *testing.T) {
 	form.Watch(t, 10*time.Minute)
 	lasts := 2 * time.Second
@@ -163,28 +202,37 @@ func TestSickChannels(t *testing.T) {
 	release := make(chan struct{}) // at the end, so that nothing is left
 	well := func(context.Context) error { return nil }
 	names := []string{"hangs", "panics", "errs", "slow"}
-	none, sick := map[string]func(context.Context) error{}, map[string]func(context.Context) error{
-		"hangs":  func(context.Context) error { <-release; return nil },
-		"panics": func(context.Context) error { panic("out of luck") },
-		"errs":   func(context.Context) error { return errors.New("try again") },
-		"slow": func(ctx context.Context) error {
+	none, sick := map[string]companion{}, map[string]companion{
+		"hangs":  {deliver: func(context.Context) error { <-release; return nil }},
+		"panics": {deliver: func(context.Context) error { panic("out of luck") }},
+		"errs":   {deliver: func(context.Context) error { return errors.New("try again") }},
+		"slow": {deliver: func(ctx context.Context) error {
 			select {
 			case <-time.After(300 * time.Millisecond):
 			case <-ctx.Done():
 			}
 			return nil
-		},
+		}},
 	}
 	for _, name := range names {
-		none[name] = well
+		none[name] = companion{deliver: well}
+	}
+	held := maps.Clone(sick)
+	for name, c := range map[string]companion{"paused": {well, 0, true}, "limited": {well, 20, false}} {
+		held[name] = c
+		none[name], sick[name] = companion{deliver: well}, companion{deliver: well}
 	}
 	// What else this machine does shows in one day more than in another, so the quieter of some days is compared, and of a few
 	// more where it is never quiet.
-	var alone, beside day
+	var alone, beside, apart day
 	rounds := 0
-	delayed := func() bool { return beside.p99 > alone.p99*6/5+2*time.Millisecond }
+	delayed := func() bool { return max(beside.p99, apart.p99) > alone.p99*6/5+2*time.Millisecond }
 	for more := form.Rounds(t, 0.05, 4, 2); more() || delayed() && rounds < 12; {
-		a, b := live(t, none, lasts), live(t, sick, lasts)
+		a, b, c := live(t, none, setting{}, lasts), live(t, sick, setting{}, lasts), live(t, held, setting{true, 2000}, lasts)
+		if rounds == 0 || c.p99 < apart.p99 {
+			apart.p99 = c.p99
+		}
+		beside.goroutines, beside.delivered = max(beside.goroutines, c.goroutines), beside.delivered+c.delivered
 		if rounds == 0 || a.p99 < alone.p99 {
 			alone = a
 		}
@@ -196,10 +244,10 @@ func TestSickChannels(t *testing.T) {
 	}
 	close(release)
 	ratio := float64(beside.p99) / float64(alone.p99)
-	t.Logf("%d rounds: p99 alone %v, beside sick channels %v: %.2f times; at most %d goroutines, %d alone", rounds, alone.p99, beside.p99, ratio,
-		beside.goroutines, alone.goroutines)
+	t.Logf("%d rounds: p99 alone %v, beside sick channels %v: %.2f times; beside sick, paused, limited and flooded ones %v; at most %d goroutines, %d alone",
+		rounds, alone.p99, beside.p99, ratio, apart.p99, beside.goroutines, alone.goroutines)
 	form.Figures(t, map[string]float64{"rounds": float64(rounds), "delivered": float64(beside.delivered), "p99 alone us_min": float64(alone.p99.Microseconds()),
-		"p99 us_min": float64(beside.p99.Microseconds()), "goroutines_max": float64(beside.goroutines)})
+		"p99 us_min": float64(beside.p99.Microseconds()), "p99 held us_min": float64(apart.p99.Microseconds()), "goroutines_max": float64(beside.goroutines)})
 	require.False(t, delayed(), "a sick channel delays a healthy one")
 	require.Less(t, beside.goroutines, 5*16+200, "goroutines pile up")
 }
@@ -308,6 +356,12 @@ func TestPlantedBugs(t *testing.T) {
 	planted.Run(t, planted.Build(t),
 		planted.Bug{Name: "drain-endless", Env: "APPIO_PLANT=drain-endless", Test: "TestNothingOutlivesRun", Says: "Run does not end", Rounds: 1},
 		planted.Bug{Name: "worker-left", Env: "APPIO_PLANT=worker-left", Test: "TestNothingOutlivesRun", Says: "something outlives Run", Rounds: 1},
+		planted.Bug{Name: "first-come", Env: "APPIO_PLANT=first-come", Test: "TestFairness", Says: "a flood delays", Rounds: 1},
+		planted.Bug{Name: "one-lane", Env: "APPIO_PLANT=one-lane", Test: "TestFairness", Says: "a flood delays", Rounds: 1},
+		planted.Bug{Name: "pause-late", Env: "APPIO_PLANT=pause-late", Test: "TestPauseHolds", Says: "after a pause has returned", Rounds: 1},
+		planted.Bug{Name: "pause-unseen", Env: "APPIO_PLANT=pause-unseen", Test: "TestPauseHolds", Says: "after a pause has returned", Rounds: 1},
+		planted.Bug{Name: "outage-spends", Env: "APPIO_PLANT=outage-spends", Test: "TestOutage", Says: "an outage parks", Rounds: 1},
+		planted.Bug{Name: "poison-counts", Env: "APPIO_PLANT=poison-counts", Test: "TestPoisonAlone", Says: "one message makes an outage", Rounds: 1},
 		planted.Bug{Name: "close-early", Env: "APPIO_PLANT=close-early", Test: "TestNothingOutlivesClose", Says: "commits after Close", Rounds: 2},
 	)
 }

@@ -62,8 +62,21 @@ var promises = []promise{
 	{
 		name: "channels", says: "A sick channel hurts only itself",
 		parts: []part{{pkg: "itest/channels", test: "TestSickChannels", count: 10, until: map[string]float64{"rounds": 20}}},
-		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; " +
+		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; with a paused, a limited and a flooded one as well {p99 held us_min} us; " +
 			"{goroutines_max} goroutines at most",
+	},
+	{
+		name: "providers", says: "A sick provider hurts only its own channel, by the real protocols of e-mail, push and webhooks",
+		parts: []part{{pkg: "itest/providers", test: "TestSickProviders", count: 5, until: map[string]float64{"outages": 60, "rounds": 20}}},
+		seen: "{outages} outages of an SMTP server, an APNs or a receiver of webhooks that hangs, breaks off, does not stop, talks nonsense, or whose channel panics: " +
+			"{delivered} deliveries, each taken once, {copies} copies of what was under way as a connection was cut or its time was over; {parked} poisonous ones parked, no others; median p99 of the healthy {p99 us_max} us at most, " +
+			"without a sick one {p99 alone us_max} us, {again} comparisons made again; a sick channel called {calls_max} times at most in an outage, and had all within {recovered ms_max} ms after it; " +
+			"{goroutines_max} goroutines, {memory MiB_max} MiB at most",
+	},
+	{
+		name: "fairness", says: "A service with much waiting does not delay another's few",
+		parts: []part{{pkg: "itest/channels", test: "TestFairness", count: 200, until: map[string]float64{"flood_max": 1_000_000}}},
+		seen:  "beside a flood of {flood_max}, in one lane: ten that were stored before delivered within {stored ms_max} ms, ten that came then within {sent ms_max} ms",
 	},
 	{
 		name: "poison", says: "What kills its channel is parked with its cause, blocks nothing, and can be replayed",

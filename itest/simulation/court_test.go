@@ -20,7 +20,9 @@ type court struct {
 	owners        map[store.Owner]int
 	citizenTruths [][]citizenTruth
 	serviceTruths [][]serviceTruth
+	pausings      map[int]*pausing // by service
 	messages      map[appio.MessageID]*message
+	digests       map[appio.MessageID][]*message // what was gathered in each
 	markers       map[string]*message
 	decided       map[appio.MessageID]appio.Status
 	inbox         [][]*message // by citizen, as they were accepted
@@ -61,7 +63,9 @@ type message struct {
 	read     int // stamp from which on it is read
 	readAt   time.Time
 	archived bool
-	known    bool // somebody has tried to read or archive it
+	known    bool      // somebody has tried to read or archive it
+	standsIn bool      // e-mail goes only if it is not read
+	digest   time.Time // when what is gathered of it goes; zero: nothing is
 }
 
 // An op is a change of what is allowed, made by a citizen, a service or the operator.
@@ -102,8 +106,8 @@ const (
 
 func newCourt(w *world) court {
 	c := court{
-		owners: map[store.Owner]int{}, citizenTruths: make([][]citizenTruth, w.plan.citizens), serviceTruths: make([][]serviceTruth, w.plan.services),
-		messages: map[appio.MessageID]*message{}, markers: map[string]*message{}, decided: map[appio.MessageID]appio.Status{},
+		owners: map[store.Owner]int{}, citizenTruths: make([][]citizenTruth, w.plan.citizens), serviceTruths: make([][]serviceTruth, w.plan.services), pausings: map[int]*pausing{},
+		messages: map[appio.MessageID]*message{}, digests: map[appio.MessageID][]*message{}, markers: map[string]*message{}, decided: map[appio.MessageID]appio.Status{},
 		inbox: make([][]*message, w.plan.citizens), ops: map[string]*op{}, byDelivery: map[appio.DeliveryID][]*attempt{},
 	}
 	for range w.plan.services {
@@ -239,7 +243,7 @@ func (w *world) sawDecision(ctx context.Context, citizen int, id appio.MessageID
 	after := last(w.citizenTruths[citizen])
 	sender := last(w.serviceTruths[service]).service
 	truly := func(t *citizenTruth) bool {
-		return appio.Decide(t.facts(&w.plan, sender, rec.Facts.Secure, rec.At)).Equal(rec.Decision)
+		return appio.Decide(t.facts(&w.plan, sender, rec.Facts.Secure, rec.At)).Equal(rec.Decision) // no message is due
 	}
 	if !truly(before) && !truly(after) {
 		w.failf("citizen %d: a message was decided by what did not hold: %+v, %+v", citizen, rec, after)
@@ -257,7 +261,12 @@ func (w *world) sawDecision(ctx context.Context, citizen int, id appio.MessageID
 		return
 	}
 	m := &message{id: id, citizen: citizen, service: service, marker: got.Subject, secure: got.SecureChannels, stamp: w.stamp(), life: after.life}
+	if rec.Digest != "" {
+		m.digest = digestAfter(rec.At)
+		w.digests[rec.Digest] = append(w.digests[rec.Digest], m)
+	}
 	for _, ch := range rec.Decision.Channels {
+		m.standsIn = m.standsIn || ch.Name == byAddress && ch.For != ""
 		switch {
 		case ch.Content == appio.None:
 		case ch.Name == byAddress:
@@ -317,9 +326,22 @@ func (t *citizenTruth) facts(p *plan, s appio.Service, secure bool, now time.Tim
 		if own {
 			c.Preference = pref.Channels[name]
 		}
+		if own && pref.Digest && !now.IsZero() && (!p.quiet || name == byAddress) && c.Fallback.Of == "" {
+			c.Digest = digestAfter(now).Sub(now)
+		}
 		f.Channels = append(f.Channels, c)
 	}
 	return f
+}
+
+// digestAfter is when the next digest goes. No clock is changed at the time of a world.
+func digestAfter(t time.Time) time.Time {
+	y, m, d := t.In(rome).Date()
+	at := time.Date(y, m, d, digestHour, 0, 0, 0, rome)
+	for !at.After(t) {
+		at = at.Add(24 * time.Hour)
+	}
+	return at
 }
 
 // shows is how much of a delivery's message the rule lets its channel show, by the citizen's choice and the service's record.
@@ -348,7 +370,7 @@ const (
 // refusedSince reports whether a delivery was refused at every moment from a stamp on; with erased, also because its message was
 // of an earlier life of the person.
 func (w *world) refusedSince(a *attempt, from int, by side, erased bool) bool {
-	m := w.messages[a.d.Message]
+	m := w.messageOf(&a.d)
 	if m == nil {
 		return false
 	}
@@ -405,7 +427,7 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	}
 	a := &attempt{d: *d, life: l, begin: w.stamp(), began: time.Now(), citizen: -1}
 	fmt.Sscanf(string(d.Service), "service-%d", &a.service)
-	m := w.messages[d.Message]
+	m := w.messageOf(d)
 	if m == nil {
 		w.failf("a delivery of a message that is not there: %s", d.ID)
 		return a
@@ -414,12 +436,62 @@ func (w *world) attempted(l *life, d *appio.Delivery) *attempt {
 	w.counts["deliveries"]++
 	w.tracef(l, "%s %d begins for citizen %d: %s by %s (%s)", d.ID, d.Attempt, a.citizen, d.Content, d.Channel, m.marker)
 	w.judgeStart(a)
+	w.judgePaused(a)
 	w.judgeSight(a)
 	w.judgeChoices(a, m)
+	w.judgeDigest(a)
 	w.judgeCopy(a)
 	w.attempts = append(w.attempts, a)
 	w.byDelivery[d.ID] = append(w.byDelivery[d.ID], a)
 	return a
+}
+
+// messageOf is what a delivery is of: of a digest the first message, with which all have citizen, service, secrecy and life in common.
+func (w *world) messageOf(d *appio.Delivery) *message {
+	if d.Digest == nil {
+		return w.messages[d.Message]
+	}
+	if all := w.digests[d.Message]; len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// judgeDigest holds a digest against what was gathered in it, what the citizen has read, and its hour, before which it goes only to who
+// did not want it any more.
+func (w *world) judgeDigest(a *attempt) {
+	const soon = 3 * time.Second
+	all := w.digests[a.d.Message]
+	if a.d.Digest == nil {
+		return
+	}
+	w.counts["digests"]++
+	if n := a.d.Digest.Count; n == 0 || n > len(all) || a.d.Content == appio.Full != (len(a.d.Digest.Items) == min(n, 50)) {
+		w.failf("%s is of %d messages, of which it lists %d, and %d were gathered", a.d.ID, n, len(a.d.Digest.Items), len(all))
+	}
+	calm := !a.life.troubled.After(time.Now().Add(-time.Minute)) && time.Since(a.life.p.turned) >= soon
+	for _, i := range a.d.Digest.Items {
+		m := w.messages[i.Message]
+		switch {
+		case m == nil || !slices.Contains(all, m):
+			w.failf("%s lists a message that was not gathered in it", a.d.ID)
+		case calm && m.read != 0 && time.Since(m.readAt) > soon:
+			w.failf("%s begins by %v though %s was read %v ago", a.d.ID, a.life, m.marker, time.Since(m.readAt))
+		}
+	}
+	m := all[0]
+	if len(all) > 1 {
+		w.counts["gathered with others"]++
+	}
+	cs := w.citizenTruths[a.citizen]
+	for i := at(cs, m.stamp, func(t *citizenTruth) int { return t.stamp }); i < len(cs); i++ {
+		if !cs[i].prefs[serviceID(m.service)].Digest {
+			return
+		}
+	}
+	if now := w.now().Add(a.life.p.ahead); calm && now.Before(m.digest) {
+		w.failf("%s begins by %v at %v, before its hour", a.d.ID, a.life, now)
+	}
 }
 
 // fences are the operations that have returned and that an attempt stands against.
@@ -473,7 +545,7 @@ func (w *world) judgeChoices(a *attempt, m *message) {
 	if a.life.troubled.After(time.Now().Add(-time.Minute)) || time.Since(p.turned) < soon {
 		return
 	}
-	if a.d.Channel == byAddress && w.plan.fallback > 0 && m.read != 0 && time.Since(m.readAt) > soon {
+	if a.d.Channel == byAddress && m.standsIn && m.read != 0 && time.Since(m.readAt) > soon {
 		w.failf("%s begins by %v though its message was read %v ago", a.d.ID, a.life, time.Since(m.readAt))
 	}
 	if !w.plan.quiet || a.d.Channel == byAddress || last(w.serviceTruths[a.service]).service.QuietBasis != "" {

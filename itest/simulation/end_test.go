@@ -34,6 +34,7 @@ func (w *world) heal() {
 
 	p := &process{w: w, index: len(w.places)}
 	l := p.make()
+	w.resumeAll(l)
 	before := w.now()
 	if _, err := l.engine.Flush(context.Background()); err != nil {
 		w.fail("flush: %v", err)
@@ -208,8 +209,11 @@ func (w *world) judgeMessage(ctx context.Context, m *message) {
 			w.failf("%s: %s by %s has expired %v after it was sent", m.marker, o.ID, o.Channel, o.At.Sub(rec.At))
 		case o.Result == appio.OutcomeParked && o.Cause == "":
 			w.failf("%s: %s was parked without a cause", m.marker, o.ID)
-		case o.Result == appio.OutcomeVoid && o.Cause == "read" && o.Channel == byAddress && w.plan.fallback > 0 && m.known:
+		case o.Result == appio.OutcomeVoid && o.Cause == "read" && o.Channel == byAddress && m.standsIn && m.known:
 			w.counts["read in time"]++
+		case o.Result == appio.OutcomeVoid && (o.Cause == "nothing-left" || o.Cause == "left-out") && o.Digest != "" &&
+			(m.known || w.plan.leaps || o.At.Sub(m.digest) > time.Hour-w.plan.skew):
+			w.counts["left out"]++
 		case o.Result == appio.OutcomeVoid && current && !w.everRefused(m, o.Channel):
 			w.failf("%s: %s by %s is void (%s), and was never refused", m.marker, o.ID, o.Channel, o.Cause)
 		case o.Result == appio.OutcomeGone && !tried(func(a *attempt) bool { return a.err != nil }):
@@ -227,7 +231,7 @@ func (w *world) judgeMessage(ctx context.Context, m *message) {
 // judgeOutcomes looks at what is known of one delivery: one end, but for what was parked and replayed, and for what a channel
 // said too late.
 func (w *world) judgeOutcomes(m *message, id appio.DeliveryID, known []appio.DeliveryOutcome) {
-	delivered := slices.ContainsFunc(known, func(o appio.DeliveryOutcome) bool { return o.Result == appio.OutcomeDelivered })
+	delivered := slices.ContainsFunc(known, func(o appio.DeliveryOutcome) bool { return o.Result == appio.OutcomeDelivered || o.Cause == "left-out" })
 	ends := slices.DeleteFunc(slices.Clone(known), func(o appio.DeliveryOutcome) bool { return o.Late || o.Result == appio.OutcomeParked })
 	if len(ends) > 1 {
 		w.failf("%s: %s has %d ends: %v", m.marker, id, len(ends), known)

@@ -23,6 +23,7 @@ type plan struct {
 	leaps     bool          // the clock leaps by hours: with one process only, since two may differ by MaxSkew
 	quiet     bool          // push and letters interrupt, and citizens choose quiet hours
 	fallback  time.Duration // after which e-mail stands in for push; 0: it goes in any case
+	digests   bool          // citizens choose digests
 	weather   weather
 	ahead     []time.Duration // each process's clock, of the true time, at first
 	steps     []step
@@ -59,6 +60,7 @@ var kinds = []string{
 	"mode", "preference", "preference", "preference", "switches", "switches", "address", "withdraw", "withdraw",
 	"read", "archive", "inbox", "inbox", "backwards", "consents", "status", "contact", "erase",
 	"stop", "start", "start", "secure", "activate", "key", "usekey", "replay", "health",
+	"pause", "resume", "resume",
 }
 
 // mishaps befall processes and the store.
@@ -69,7 +71,31 @@ func (p *plan) drift(r *rand.Rand) time.Duration {
 	return chosen(r, -p.skew/2, p.skew/2, time.Duration(r.Int64N(int64(p.skew)))-p.skew/2)
 }
 
+// newPlan is a plan in whose world citizens may have quiet hours and digests, and e-mail may stand in for push.
 func newPlan(seed uint64) plan {
+	p, r := basicPlan(seed)
+	if p.quiet = r.IntN(2) == 0; p.quiet {
+		for i := range p.steps {
+			if r.IntN(10) == 0 {
+				p.steps[i].kind = "quiet"
+			}
+		}
+	}
+	if r.IntN(2) == 0 {
+		p.fallback = between(r, time.Second, 10*time.Minute)
+	}
+	if p.digests = r.IntN(2) == 0; p.digests {
+		for i := range p.steps {
+			if r.IntN(8) == 0 {
+				p.steps[i].kind = "digest"
+			}
+		}
+	}
+	return p
+}
+
+// basicPlan is one without, and what the rest of it may be drawn from.
+func basicPlan(seed uint64) (plan, *rand.Rand) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := plan{
 		seed: seed, processes: chosen(r, 1, 2, 2), citizens: 2 + r.IntN(4), services: 2 + r.IntN(2), plain: r.IntN(2) == 0,
@@ -105,15 +131,5 @@ func newPlan(seed uint64) plan {
 		p.steps = append(p.steps, s)
 	}
 	p.length = at + between(r, time.Second, 2*time.Minute)
-	if p.quiet = r.IntN(2) == 0; p.quiet {
-		for i := range p.steps {
-			if r.IntN(10) == 0 {
-				p.steps[i].kind = "quiet"
-			}
-		}
-	}
-	if r.IntN(2) == 0 {
-		p.fallback = between(r, time.Second, 10*time.Minute)
-	}
-	return p
+	return p, r
 }

@@ -26,7 +26,7 @@ func TestPlantedBugs(t *testing.T) {
 		{"no-gate", 200}, {"no-foreign-wait", 200}, {"no-start-check", 2000}, {"no-skew", 2000},
 		{"change-unseen", 200}, {"late-delivered", 200}, {"attempts-forgotten", 200}, {"unknown-is-failed", 200}, {"landed-again", 200},
 		{"held-forgotten", 2000}, {"lane-forgotten", 2000}, {"cursor-skips", 200}, {"erasure-skips", 2000},
-		{"quiet-unseen", 1000},
+		{"quiet-unseen", 1000}, {"digest-both", 200}, {"digest-read", 2000},
 	} {
 		t.Run("caught: "+bug.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), binary, "-test.run=^TestSeeds$", "-test.v", "-test.timeout=5m")

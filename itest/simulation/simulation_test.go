@@ -136,7 +136,8 @@ func TestSeeds(t *testing.T) {
 func TestSeedsThatFailed(t *testing.T) {
 	oneByOne(t)
 	for _, seed := range []uint64{10521, 11449} {
-		report(t, seed, run(t, newPlan(seed), false))
+		p, _ := basicPlan(seed)
+		report(t, seed, run(t, p, false))
 	}
 }
 

@@ -78,8 +78,11 @@ func (w *world) take(s step) {
 			}
 			return nil
 		}), true)
-	case "preference":
+	case "preference", "digest":
 		p := appio.Preference{Inbox: r.IntN(3) > 0, Channels: w.someChannels(r), ReadStatus: true}
+		if p.Digest = s.kind == "digest"; p.Digest {
+			p.Inbox, p.Channels = true, appio.On(byCode, byAddress, batch)
+		}
 		o := w.begin(l, "preference", s.citizen, s.service, nil)
 		w.end(o, me(o.tag).SetPreference(ctx, serviceID(s.service), p), true)
 	case "withdraw":
@@ -97,6 +100,10 @@ func (w *world) take(s step) {
 	case "erase":
 		o := w.begin(l, "erase", s.citizen, -1, nil)
 		w.end(o, me(o.tag).Erase(ctx), false)
+	case "pause":
+		w.pauseService(ctx, l, s.service)
+	case "resume":
+		w.resumeService(ctx, l, s.service)
 	case "stop", "start", "secure":
 		state := appio.Live
 		if s.kind == "stop" {
@@ -446,6 +453,9 @@ func (w *world) replay(ctx context.Context, l *life) {
 	s.end = w.stamp()
 }
 
+// lanePaused is the first of those in which work waits for a resume.
+const lanePaused store.Lane = 0x0180
+
 // health holds the gauges against the disk.
 func (w *world) health() {
 	w.mu.Lock()
@@ -456,10 +466,12 @@ func (w *world) health() {
 		w.failf("health: %v", err)
 		return
 	}
-	waiting, parked := 0, 0
+	waiting, parked, paused := 0, 0, 0
 	for _, recs := range w.dump() {
 		for _, r := range recs {
 			switch {
+			case r.Lane >= lanePaused && r.Lane < lanePaused+64:
+				paused++
 			case strings.HasPrefix(string(r.Key), "q/") && !r.Due.After(w.now()):
 				waiting++
 			case strings.HasPrefix(string(r.Key), "x/"):
@@ -467,8 +479,8 @@ func (w *world) health() {
 			}
 		}
 	}
-	if h.Waiting != waiting || h.Parked != parked || h.Quarantined != 0 {
-		w.failf("health says %+v; there are %d waiting and %d parked", h, waiting, parked)
+	if h.Waiting != waiting || h.Paused != paused || h.Parked != parked || h.Quarantined != 0 {
+		w.failf("health says %+v; there are %d waiting, %d paused and %d parked", h, waiting, paused, parked)
 	}
 }
 

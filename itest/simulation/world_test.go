@@ -92,7 +92,7 @@ func (w *world) count(what string) {
 // options are those of a life; nil: of the oracle.
 func (w *world) options(l *life) *appio.Options {
 	o := &appio.Options{
-		Keys: keyring{}, Plain: w.plan.plain, MaxSkew: w.plan.skew, MaxAttempts: w.plan.attempts, ContactRate: 1e6,
+		Keys: keyring{}, Plain: w.plan.plain, MaxSkew: w.plan.skew, MaxAttempts: w.plan.attempts, ContactRate: 1e6, DigestHour: digestHour,
 		Now: func() time.Time { return w.now() },
 		Backoff: func(attempt int) time.Duration {
 			return between(w.dice.about("backoff", fmt.Sprint(attempt, time.Now().UnixNano())), 100*time.Millisecond, time.Minute)
@@ -118,6 +118,8 @@ func (p *plan) fallsBack(channel string) appio.Fallback {
 	}
 	return appio.Fallback{}
 }
+
+const digestHour = 10 // an hour after a world begins
 
 const (
 	byCode    = "push"

@@ -1,0 +1,398 @@
+package appio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// An Authority is what one organization may do: prepare services, and publish those that the operator has approved. A service of
+// another organization is ErrNotFound to it. It is a handle, safe for concurrent use; every call reads again what it may do.
+type Authority struct {
+	e      *Engine
+	code   fiscalcode.Organization
+	member string     // who it is; empty: trusted
+	via    *Authority // the aggregator's; nil: none
+}
+
+// Authority is the organization with this code, trusted as such: for use in-process, where the host has made sure who calls.
+func (e *Engine) Authority(code fiscalcode.Organization) *Authority {
+	return &Authority{e: e, code: code}
+}
+
+// Code is the organization's.
+func (a *Authority) Code() fiscalcode.Organization { return a.code }
+
+// A Draft is the next version of a service, beside the live copy that [Engine.Service] gives. State is that of the live copy.
+type Draft struct {
+	Service
+	Stage       Stage
+	Publication Publication // of the live copy
+	Publish     bool        // it is to be published once it is approved
+	Reason      string      // of the rejection: the operator's, or names of [QualityFinding] with blanks between
+	Version     int         // how often it was edited
+	UpdatedAt   time.Time
+	SubmittedAt time.Time // zero: never
+	ApprovedAt  time.Time // when a version last was; zero: never
+}
+
+// ServiceActor is who changed a service.
+type ServiceActor string
+
+const (
+	ByAuthority ServiceActor = "authority"
+	ByOperator  ServiceActor = "operator"
+	ByEngine    ServiceActor = "engine" // by a rule: of quality, of review, or that there is no agreement
+)
+
+// A ServiceEvent is one entry of a service's history, which only grows.
+type ServiceEvent struct {
+	Number      int // from 1
+	At          time.Time
+	What        ServiceChange
+	By          ServiceActor
+	Who         string // what the host, or the handle, says of who it was
+	Stage       Stage  // after it
+	Publication Publication
+	Version     int      // of the draft
+	Reason      string   // of a rejection, or of what the engine did by itself; empty: none
+	Service     *Service // as it was edited, without Trial; nil: it was no edit
+}
+
+// A serviceActor is who makes a change.
+type serviceActor struct {
+	by  ServiceActor
+	who string
+}
+
+// PutDraft creates a service, with an ID of the caller's or, where it is empty, a new one, or edits the draft of one. Until a version
+// was approved the live copy follows the draft, in trial, so that the service can be tried with its authorised recipients and the
+// sandbox; from then on it stays as it was approved. State is not looked at. Category, SendRate and DeliveryRate are the operator's: they
+// stay as they are. What is submitted cannot be edited: ErrConflict.
+func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
+	if s.ID == "" && a.e.ready(ctx) == nil {
+		s.ID = ServiceID(a.e.ulids.next(a.e.now()))
+	}
+	if s.Organization == "" {
+		s.Organization = a.code
+	}
+	s.Name, s.State = strings.TrimSpace(s.Name), Trial
+	if err := s.Validate(); err != nil {
+		return Draft{}, err
+	}
+	if s.Organization != a.code {
+		return Draft{}, fmt.Errorf("%w: the service is to be another organization's", ErrForbidden)
+	}
+	if err := a.e.ready(ctx); err != nil {
+		return Draft{}, err
+	}
+	who, err := a.check(ctx, toEdit)
+	if err != nil {
+		return Draft{}, err
+	}
+	org, err := a.e.Organization(ctx, a.code)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Draft{}, err
+	}
+	if _, _, err := a.read(ctx, s.ID); err != nil && !errors.Is(err, errNoDraft) {
+		return Draft{}, err
+	}
+	// The hint first: one that leads nowhere is passed over, a service without one would not be listed.
+	err = a.e.do(ctx, &op{
+		owner: a.e.codec.organization(a.code), keys: []store.Key{preparedKey(s.ID)},
+		apply: func(tx *draft) error {
+			if tx.get(preparedKey(s.ID)) != nil {
+				return nil
+			}
+			return tx.putSealed(store.Record{Key: preparedKey(s.ID)}, &preparedRecord{s.ID})
+		},
+	})
+	if err != nil {
+		return Draft{}, err
+	}
+	return a.e.manage(ctx, s.ID, who, func(m *managed) error {
+		if err := a.owns(m); err != nil && !errors.Is(err, errNoDraft) {
+			return err
+		}
+		data := newServiceRecord(&s, m.now)
+		data.OrgName, data.Category = org.Name, Standard
+		if m.live != nil {
+			data.operatorsOf(m.live)
+		}
+		if err := m.move(ServiceEdited); err != nil {
+			return err
+		}
+		m.d.Data, m.d.Reason, m.d.Publish = *data, "", false
+		m.d.Version++
+		if m.publication() == Unreleased {
+			m.setLive(data, Trial)
+		}
+		seen := *data
+		seen.Trial = nil
+		m.log(ServiceEdited, "", &seen)
+		return nil
+	})
+}
+
+// operatorsOf takes over what is not the organization's to choose.
+func (r *serviceRecord) operatorsOf(live *serviceRecord) {
+	r.Category, r.SendRate, r.DeliveryRate = live.Category, live.SendRate, live.DeliveryRate
+}
+
+// Draft is the next version of a service, whatever its stage; ErrNotFound: the organization has prepared none of this id.
+func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
+	if err := a.e.ready(ctx); err != nil {
+		return Draft{}, err
+	}
+	if _, err := a.check(ctx, toRead); err != nil {
+		return Draft{}, err
+	}
+	live, d, err := a.read(ctx, id)
+	if err != nil {
+		return Draft{}, err
+	}
+	return d.draft(live)
+}
+
+// Drafts lists the services that the organization has prepared, by id, deleted ones too, forwards only: a Prev cursor is ErrInvalid.
+func (a *Authority) Drafts() List[Draft] {
+	return newList(a.e, "drafts\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
+		if _, err := a.check(ctx, toRead); err != nil {
+			return f, err
+		}
+		return a.list(ctx, p, limit)
+	})
+}
+
+func (a *Authority) list(ctx context.Context, p position, limit int) (f found[Draft], err error) {
+	if p.before {
+		return f, invalid("Cursor", "services are listed forwards only")
+	}
+	for len(f.items) < limit {
+		want := limit - len(f.items)
+		rng := all(prefixPrepared, want)
+		rng.From, rng.KeysOnly = store.Key(prefixPrepared+p.key), true
+		if p.key != "" {
+			rng.From += "\x00"
+		}
+		d, err := a.e.view(ctx, a.e.codec.organization(a.code), rng, "")
+		if err != nil {
+			return f, err
+		}
+		for i := range d.ranged {
+			p.key = strings.TrimPrefix(string(d.ranged[i].Key), prefixPrepared)
+			live, rec, err := a.read(ctx, ServiceID(p.key))
+			if errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
+				continue
+			}
+			if err != nil {
+				return f, err
+			}
+			item, err := rec.draft(live)
+			if err != nil {
+				return f, err
+			}
+			f.add(item, p.key)
+		}
+		if len(d.ranged) < want {
+			break
+		}
+	}
+	return f, nil
+}
+
+// History is what happened to a service that the organization has prepared, newest first.
+func (a *Authority) History(id ServiceID) List[ServiceEvent] {
+	return newList(a.e, "changes\x00"+string(a.code)+"\x00"+string(id), func(ctx context.Context, p position, limit int) (f found[ServiceEvent], err error) {
+		if _, err := a.check(ctx, toRead); err != nil {
+			return f, err
+		}
+		if _, _, err := a.read(ctx, id); err != nil {
+			return f, err
+		}
+		return a.e.listChanges(ctx, id, p, limit)
+	})
+}
+
+// Submit gives the draft to review, and says whether it is to be published with its approval, for which the organization needs a signed
+// agreement then. What breaks a rule of [Service.Quality] is Refused at once, with the findings as its Reason. A service of which a
+// version was approved is Approved at once, if nothing has changed that [Service.NeedsReview] names. Anything else waits for
+// [Engine.Approve] or [Engine.Reject]. A second service of the same name is found by what is there: of two that are
+// submitted at one moment both may pass.
+func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Draft, error) {
+	if err := a.e.ready(ctx); err != nil {
+		return Draft{}, err
+	}
+	who, err := a.check(ctx, toEdit)
+	if err != nil {
+		return Draft{}, err
+	}
+	if _, _, err := a.read(ctx, id); err != nil {
+		return Draft{}, err
+	}
+	names, err := a.names(ctx, id)
+	if err != nil {
+		return Draft{}, err
+	}
+	agreement, err := a.e.agreement(ctx, a.code)
+	if err != nil {
+		return Draft{}, err
+	}
+	return a.e.manage(ctx, id, who, func(m *managed) error {
+		if err := a.owns(m); err != nil {
+			return err
+		}
+		if err := m.move(ServiceSubmitted); err != nil {
+			return err
+		}
+		m.d.SubmittedAt, m.d.Publish, m.d.Reason = m.now, publish, ""
+		m.log(ServiceSubmitted, "", nil)
+		m.by = serviceActor{by: ByEngine}
+		next, err := m.d.Data.service()
+		if err != nil {
+			return err
+		}
+		if bad := next.Quality(names...); len(bad) > 0 {
+			var reason []string
+			for _, f := range bad {
+				reason = append(reason, string(f))
+			}
+			return m.reject(strings.Join(reason, " "))
+		}
+		if m.d.ApprovedAt == 0 || m.live == nil {
+			return nil
+		}
+		live, err := m.live.service()
+		if err != nil || next.NeedsReview(live) {
+			return err
+		}
+		return m.approve(agreement)
+	})
+}
+
+// names are those of the organization's other services, but for deleted ones and those that were never approved.
+func (a *Authority) names(ctx context.Context, but ServiceID) (names []string, err error) {
+	for p := (position{}); ; {
+		f, err := (&Authority{e: a.e, code: a.code}).list(ctx, p, maxPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range f.items {
+			if d.ID != but && d.Stage != Deleted && !d.ApprovedAt.IsZero() {
+				names = append(names, d.Name)
+			}
+		}
+		if len(f.items) < maxPage {
+			return names, nil
+		}
+		p.key = f.keys[maxPage-1]
+	}
+}
+
+// Recall takes back what was submitted and not yet decided.
+func (a *Authority) Recall(ctx context.Context, id ServiceID) error {
+	return a.change(ctx, id, func(m *managed) error {
+		if err := m.move(ServiceRecalled); err != nil {
+			return err
+		}
+		m.log(ServiceRecalled, "", nil)
+		return nil
+	})
+}
+
+// Publish makes the approved version of a service live; one that is stays so. Without a signed agreement it is ErrForbidden.
+func (a *Authority) Publish(ctx context.Context, id ServiceID) error {
+	if err := a.e.ready(ctx); err != nil {
+		return err
+	}
+	if _, err := a.check(ctx, toEdit); err != nil {
+		return err
+	}
+	// The service first: see agreement.go.
+	if _, _, err := a.read(ctx, id); err != nil {
+		return err
+	}
+	agreement, err := a.e.agreement(ctx, a.code)
+	if err != nil {
+		return err
+	}
+	return a.change(ctx, id, func(m *managed) error { return m.publish(agreement) })
+}
+
+// Unpublish stops the live copy, at once: when it returns nothing of the service begins to be sent any more, see [InFlightError]. The
+// draft stays as it is.
+func (a *Authority) Unpublish(ctx context.Context, id ServiceID) error {
+	return a.change(ctx, id, func(m *managed) error { return m.unpublish("") })
+}
+
+// Delete ends a service for good: it stops, as with Unpublish, and its keys end. What is submitted must be recalled first. What citizens
+// got stays theirs, and so does the history.
+func (a *Authority) Delete(ctx context.Context, id ServiceID) error {
+	return a.change(ctx, id, func(m *managed) error {
+		if err := m.move(ServiceDeleted); err != nil {
+			return err
+		}
+		p, err := m.publication().after(ServiceDeleted)
+		if err != nil {
+			return err
+		}
+		if m.live != nil {
+			ended := m.live.withoutKeys()
+			m.setLive(&ended, p.state())
+			m.live.Keys = nil
+		}
+		m.log(ServiceDeleted, "", nil)
+		return nil
+	})
+}
+
+func (a *Authority) change(ctx context.Context, id ServiceID, f func(m *managed) error) error {
+	if err := a.e.ready(ctx); err != nil {
+		return err
+	}
+	who, err := a.check(ctx, toEdit)
+	if err != nil {
+		return err
+	}
+	if id.validate() != nil {
+		return ErrNotFound
+	}
+	_, err = a.e.manage(ctx, id, who, func(m *managed) error {
+		if err := a.owns(m); err != nil {
+			return err
+		}
+		return f(m)
+	})
+	return err
+}
+
+// errNoDraft is ErrNotFound where the id is free, or of a service of the organization that has no draft; errAnothers where it is of
+// another's, which reads the same.
+var (
+	errNoDraft  = fmt.Errorf("%w: the service has no draft", ErrNotFound)
+	errAnothers = fmt.Errorf("%w: the service has no draft", ErrNotFound)
+)
+
+// read is a service that the organization has prepared: the live copy, nil if there is none, and the draft.
+func (a *Authority) read(ctx context.Context, id ServiceID) (*serviceRecord, *draftRecord, error) {
+	m, err := a.e.viewManaged(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.live, m.d, a.owns(m)
+}
+
+func (a *Authority) owns(m *managed) error {
+	switch {
+	case m.d != nil && m.d.Data.Organization != string(a.code), m.live != nil && m.live.Organization != string(a.code):
+		return errAnothers
+	case m.d == nil:
+		return errNoDraft
+	}
+	return nil
+}

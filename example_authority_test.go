@@ -1,0 +1,133 @@
+package appio_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/netip"
+	"time"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// An authority prepares a service, the operator approves it, and it is live.
+func ExampleAuthority() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	err = eng.PutOrganization(ctx, appio.Organization{
+		Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	comune := eng.Authority("01199250158")
+
+	service := appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi e scadenze della TARI"}
+	if _, err := comune.PutDraft(ctx, service); err != nil {
+		log.Fatal(err)
+	}
+	draft, err := comune.Submit(ctx, "tari", true)
+	fmt.Println(draft.Stage, draft.Reason, err)
+
+	service.Privacy, service.Email = "https://example.it/privacy", "tari@example.it"
+	if _, err := comune.PutDraft(ctx, service); err != nil {
+		log.Fatal(err)
+	}
+	draft, err = comune.Submit(ctx, "tari", true)
+	fmt.Println(draft.Stage, err)
+	draft, err = eng.Approve(ctx, "tari", "anna@platform")
+	fmt.Println(draft.Stage, draft.Publication, err)
+
+	fmt.Println(comune.Unpublish(ctx, "tari")) // at once
+	for ev, err := range comune.History("tari").All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(ev.Number, ev.What, "by", ev.By)
+	}
+	// Output:
+	// rejected privacy-missing contact-missing <nil>
+	// submitted <nil>
+	// approved published <nil>
+	// <nil>
+	// 8 unpublished by authority
+	// 7 published by operator
+	// 6 approved by operator
+	// 5 submitted by authority
+	// 4 edited by authority
+	// 3 rejected by engine
+	// 2 submitted by authority
+	// 1 edited by authority
+}
+
+// An editor of the authority acts by a handle of their own; the end of the agreement stops the service.
+func ExampleEngine_AuthorityFor() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	org := appio.Organization{Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)}
+	if err := eng.PutOrganization(ctx, org); err != nil {
+		log.Fatal(err)
+	}
+	if err := eng.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: org.Code, State: appio.Live}); err != nil {
+		log.Fatal(err)
+	}
+	if err := eng.Authority(org.Code).PutMember(ctx, appio.Member{ID: "utente-7", Role: appio.Editor}); err != nil {
+		log.Fatal(err)
+	}
+
+	editor, err := eng.AuthorityFor(ctx, "utente-7", org.Code)
+	if err != nil {
+		log.Fatal(err)
+	}
+	draft, err := editor.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa sui rifiuti"})
+	fmt.Println(draft.Stage == appio.Editing, draft.Publication, err)
+	_, err = eng.AuthorityFor(ctx, "utente-8", org.Code)
+	fmt.Println(err)
+
+	if err := eng.WithdrawAgreement(ctx, org.Code); err != nil {
+		log.Fatal(err)
+	}
+	live, err := eng.Service(ctx, "tari")
+	fmt.Println(live.Name, live.State, err)
+	// Output:
+	// true published <nil>
+	// appio: forbidden: not a member who may do this now
+	// Tassa rifiuti stopped <nil>
+}
+
+// A key that its authority can see again, and its replacement.
+func ExampleAuthority_Keys() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	comune := eng.Authority("01199250158")
+	if _, err := comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti"}); err != nil {
+		log.Fatal(err)
+	}
+	old, err := comune.NewKey(ctx, "tari", appio.Primary)
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys, err := comune.Keys(ctx, "tari")
+	fmt.Println(keys.Primary == old, keys.Secondary == "", err)
+
+	if _, err := comune.NewKey(ctx, "tari", appio.Primary); err != nil {
+		log.Fatal(err)
+	}
+	_, err = eng.SenderByKey(ctx, old, netip.Addr{})
+	fmt.Println(err)
+	// Output:
+	// true true <nil>
+	// appio: unauthorized
+}

@@ -1,0 +1,144 @@
+package appio
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/appio-go/appio/store"
+)
+
+// A ParkedReplay says which parked deliveries are to be due again. The zero value is all that are parked by now.
+type ParkedReplay struct {
+	Channel string    // empty: any
+	Service ServiceID // empty: any
+	Cause   string    // how the cause begins, for example "panic: "; empty: any
+	From    time.Time // parked then or later; zero: whenever
+	Until   time.Time // parked before then; zero: by now, so that what is parked again meanwhile is not replayed again
+	Limit   int       // at most so many; 0: no limit
+	DryRun  bool      // they are counted, and stay parked
+	After   Cursor    // Replayed.Next, to go on from where a replay with the same filter stopped; empty: from the oldest
+}
+
+// Replayed is how far a replay came.
+type Replayed struct {
+	Count int    // deliveries that are due again, or with DryRun would be
+	Next  Cursor // where it stopped, for its limit or an error; empty: there is no more
+}
+
+// ReplayParked is [Engine.Replay] for the deliveries that a filter describes, oldest first. It may be stopped, and begun anew, at any
+// point: what is due again is parked no longer, so nothing is replayed twice. With an error, what Replayed says has been done. It reads
+// through what is parked from From, or After, on.
+func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replayed, err error) {
+	if r.Limit < 0 {
+		return done, invalid("Limit", "0 or more")
+	}
+	if err := e.ready(ctx); err != nil {
+		return done, err
+	}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: e.now(), Limit: 256}
+	if !r.From.IsZero() {
+		q.After = store.Position{Due: micro(r.From)}
+	}
+	if !r.Until.IsZero() {
+		q.Until = micro(r.Until).Add(-time.Microsecond)
+	}
+	if r.After != "" {
+		if q.Until, q.After, err = e.openReplay(r.After); err != nil {
+			return done, err
+		}
+	}
+	defer func() {
+		if done.Count > 0 && !r.DryRun {
+			e.lookSoon()
+		}
+	}()
+	for {
+		recs, err := e.store.Due(ctx, q)
+		if err != nil {
+			done.Next = e.sealReplay(q)
+			return done, err
+		}
+		page := q
+		var ops []*op
+		full := false
+		for i := range recs {
+			if full = r.Limit > 0 && done.Count+len(ops) == r.Limit; full {
+				break
+			}
+			page.After = store.Position{Due: recs[i].Due, Owner: recs[i].Owner, Key: recs[i].Key}
+			yes, err := e.describes(&r, &recs[i])
+			if err != nil {
+				done.Next = e.sealReplay(q)
+				return done, err
+			}
+			if yes {
+				ops = append(ops, e.replayOp(recs[i]))
+			}
+		}
+		if !r.DryRun {
+			for _, refused := range e.writer.do(ctx, ops...) {
+				if refused != nil {
+					err = refused
+				} else {
+					done.Count++
+				}
+			}
+		} else {
+			done.Count += len(ops)
+		}
+		if err != nil { // the page once more: what of it was replayed is not found again
+			done.Next = e.sealReplay(q)
+			return done, err
+		}
+		if q = page; full {
+			done.Next = e.sealReplay(q)
+			return done, nil
+		}
+		if len(recs) < q.Limit {
+			return done, nil
+		}
+	}
+}
+
+// describes reports whether a parked delivery is meant. One that cannot be read is not: Replay puts it aside.
+func (e *Engine) describes(r *ParkedReplay, rec *store.Record) (bool, error) {
+	var p parkedRecord
+	if err := e.codec.of(rec.Owner).open(rec, &p); errors.Is(err, store.ErrCorrupt) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return (r.Channel == "" || p.Entry.Channel == r.Channel) && (r.Service == "" || p.Service == r.Service) &&
+		strings.HasPrefix(p.Entry.Cause, r.Cause), nil
+}
+
+const replayCursor = "replay"
+
+func (e *Engine) sealReplay(q store.DueQuery) Cursor {
+	at := formatPosition(&store.Record{Due: q.After.Due, Owner: q.After.Owner, Key: q.After.Key})
+	return e.codec.sealCursor(replayCursor, position{key: string(binary.BigEndian.AppendUint64(nil, uint64(q.Until.UnixMicro()))) + at})
+}
+
+func (e *Engine) openReplay(c Cursor) (until time.Time, after store.Position, err error) {
+	p, err := e.codec.openCursor(replayCursor, c)
+	if err != nil {
+		return until, after, err
+	}
+	if len(p.key) < 8 {
+		return until, after, invalid("After", "what a replay returned")
+	}
+	after, err = parsePosition(p.key[8:])
+	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(p.key[:8])))).UTC(), after, err
+}
+
+// lookSoon has Run look at due work.
+func (e *Engine) lookSoon() {
+	if d := e.running.Load(); d != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.look()
+	}
+}

@@ -1,0 +1,327 @@
+package appio
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+)
+
+// A managed service is a service and its draft while they are changed, together and in one commit: they are records of one owner.
+type managed struct {
+	live *serviceRecord // nil: there is none
+	d    *draftRecord   // nil: there is none
+	now  int64
+	by   serviceActor
+
+	changed bool // live
+	touched bool // d, beyond what events say
+	events  []changeRecord
+}
+
+// viewManaged reads a service and its draft.
+func (e *Engine) viewManaged(ctx context.Context, id ServiceID) (*managed, error) {
+	if id.validate() != nil {
+		return nil, ErrNotFound
+	}
+	tx, err := e.view(ctx, service(id), store.Range{}, "", keyService, keyDraft)
+	if err != nil {
+		return nil, err
+	}
+	m := &managed{}
+	if r := tx.get(keyService); r != nil {
+		if m.live, err = e.decodeService(tx.owner, r); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.readDraft(tx)
+}
+
+func (m *managed) readDraft(tx *draft) error {
+	var d draftRecord
+	found, err := tx.read(keyDraft, &d)
+	if found && err == nil {
+		m.d = &d
+	}
+	return err
+}
+
+// manage changes a service and its draft through the service's gate, and appends what happened to the history.
+func (e *Engine) manage(ctx context.Context, id ServiceID, by serviceActor, f func(m *managed) error) (Draft, error) {
+	var m *managed
+	err := e.changeServiceWith(ctx, id, []store.Key{keyDraft}, e.managing(by, func(now *managed) error {
+		m = now
+		return f(now)
+	}))
+	var still *InFlightError
+	if err != nil && !errors.As(err, &still) {
+		return Draft{}, err
+	}
+	d, err2 := m.d.draft(m.live)
+	return d, errors.Join(err, err2)
+}
+
+// managing is f as a change of a service's record.
+func (e *Engine) managing(by serviceActor, f func(m *managed) error) func(tx *draft, old *serviceRecord) (*serviceRecord, error) {
+	return func(tx *draft, old *serviceRecord) (*serviceRecord, error) {
+		m := &managed{live: old, now: toMicro(micro(e.now())), by: by}
+		if err := m.readDraft(tx); err != nil {
+			return nil, err
+		}
+		if err := f(m); err != nil {
+			return nil, err
+		}
+		return m.put(tx)
+	}
+}
+
+// put writes what has changed; the service's own record is its caller's to write.
+func (m *managed) put(tx *draft) (*serviceRecord, error) {
+	for i := range m.events {
+		m.d.Changes++
+		if err := tx.putSealed(store.Record{Key: changeKey(m.d.Changes)}, &m.events[i]); err != nil {
+			return nil, err
+		}
+	}
+	if len(m.events) > 0 {
+		m.d.At = m.now
+	}
+	if len(m.events) > 0 || m.touched {
+		if err := tx.putSealed(store.Record{Key: keyDraft}, m.d); err != nil {
+			return nil, err
+		}
+	}
+	if !m.changed {
+		return nil, nil
+	}
+	return m.live, nil
+}
+
+func (m *managed) publication() Publication {
+	if m.live == nil {
+		return Unreleased
+	}
+	return publicationOf(m.live.State, m.d != nil && m.d.ApprovedAt != 0)
+}
+
+// move takes the draft to its next stage.
+func (m *managed) move(c ServiceChange) error {
+	stage := absent
+	if m.d != nil {
+		stage = m.d.Stage
+	}
+	next, err := stage.after(c)
+	if err != nil {
+		return err
+	}
+	if m.d == nil {
+		m.d = &draftRecord{}
+	}
+	m.d.Stage = next
+	return nil
+}
+
+// setLive makes data the live copy, with the keys that there are.
+func (m *managed) setLive(data *serviceRecord, state ServiceState) {
+	next := data.withoutKeys()
+	next.State, next.At = state, m.now
+	if m.live != nil {
+		next.Keys = m.live.Keys
+	}
+	m.live, m.changed = &next, true
+}
+
+// log notes a change, as of after it.
+func (m *managed) log(what ServiceChange, reason string, data *serviceRecord) {
+	id := make([]byte, 16)
+	rand.Read(id)
+	m.events = append(m.events, changeRecord{
+		ID: id, At: m.now, What: what, By: m.by.by, Who: m.by.who, Stage: m.d.Stage, Publication: m.publication(), Version: m.d.Version,
+		Reason: reason, Data: data,
+	})
+}
+
+// approve makes the draft the live copy, which stays published if it is. With Publish it is published, if there is an agreement.
+func (m *managed) approve(agreement uint64) error {
+	p, err := m.publication().after(ServiceApproved)
+	if err != nil {
+		return err
+	}
+	if err := m.move(ServiceApproved); err != nil {
+		return err
+	}
+	m.d.ApprovedAt, m.d.Reason = m.now, ""
+	data := m.d.Data
+	if m.live != nil {
+		data.operatorsOf(m.live)
+	}
+	m.setLive(&data, p.state())
+	m.log(ServiceApproved, "", nil)
+	if m.d.Publish && m.covered(agreement) {
+		return m.publish(agreement)
+	}
+	return nil
+}
+
+func (m *managed) reject(reason string) error {
+	if err := m.move(ServiceRejected); err != nil {
+		return err
+	}
+	m.d.Reason = reason
+	m.log(ServiceRejected, reason, nil)
+	return nil
+}
+
+// covered reports whether the service may be published under an agreement; 0: there was none.
+func (m *managed) covered(agreement uint64) bool { return agreement > m.d.Barred }
+
+func (m *managed) publish(agreement uint64) error {
+	if m.d.Stage == Deleted {
+		return fmt.Errorf("%w: the service is deleted", ErrConflict)
+	}
+	if m.d.ApprovedAt == 0 {
+		return fmt.Errorf("%w: no version of the service was approved", ErrConflict)
+	}
+	if !m.covered(agreement) {
+		return fmt.Errorf("%w: the organization has no signed agreement", ErrForbidden)
+	}
+	if m.d.Agreement != agreement {
+		m.d.Agreement, m.touched = agreement, true
+	}
+	return m.show(ServicePublished, "")
+}
+
+func (m *managed) unpublish(reason string) error { return m.show(ServiceUnpublished, reason) }
+
+// show publishes or stops the live copy. Where it is so already nothing happens.
+func (m *managed) show(c ServiceChange, reason string) error {
+	before := m.publication()
+	p, err := before.after(c)
+	if err != nil || p == before {
+		return err
+	}
+	m.setLive(m.live, p.state())
+	m.log(c, reason, nil)
+	return nil
+}
+
+func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
+	if r == nil {
+		return Draft{}, errNoDraft
+	}
+	s, err := r.Data.service()
+	if err != nil {
+		return Draft{}, err
+	}
+	m := managed{live: live, d: r}
+	if live != nil {
+		s.State = live.State
+	}
+	return Draft{
+		Service: s, Stage: r.Stage, Publication: m.publication(), Publish: r.Publish, Reason: r.Reason, Version: int(r.Version),
+		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt),
+	}, nil
+}
+
+// Approve makes a submitted draft the live copy of its service, and publishes it if that was asked for and its organization has a signed
+// agreement. A live copy that is published stays so. by is noted in the history: who approved, in words of the host, at
+// most 200 UTF-16 units. What is not submitted is ErrConflict.
+func (e *Engine) Approve(ctx context.Context, id ServiceID, by string) (Draft, error) {
+	return e.decide(ctx, id, by, "", func(m *managed, agreement uint64) error { return m.approve(agreement) })
+}
+
+// Reject gives a submitted draft back with a reason of 1 to 1,000 UTF-16 units, which its authority reads.
+func (e *Engine) Reject(ctx context.Context, id ServiceID, by, reason string) (Draft, error) {
+	if err := validText("reason", reason, 1, 1000); err != nil {
+		return Draft{}, err
+	}
+	return e.decide(ctx, id, by, reason, func(m *managed, _ uint64) error { return m.reject(reason) })
+}
+
+func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f func(m *managed, agreement uint64) error) (Draft, error) {
+	if err := validText("by", by, 0, 200); err != nil {
+		return Draft{}, err
+	}
+	if err := e.ready(ctx); err != nil {
+		return Draft{}, err
+	}
+	before, err := e.viewManaged(ctx, id)
+	if err != nil {
+		return Draft{}, err
+	}
+	if before.d == nil {
+		return Draft{}, errNoDraft
+	}
+	agreement, err := e.agreement(ctx, fiscalcode.Organization(before.d.Data.Organization))
+	if err != nil {
+		return Draft{}, err
+	}
+	return e.manage(ctx, id, serviceActor{ByOperator, by}, func(m *managed) error {
+		if m.d == nil {
+			return errNoDraft
+		}
+		return f(m, agreement)
+	})
+}
+
+// Draft is the next version of any service, for the operator.
+func (e *Engine) Draft(ctx context.Context, id ServiceID) (Draft, error) {
+	if err := e.ready(ctx); err != nil {
+		return Draft{}, err
+	}
+	m, err := e.viewManaged(ctx, id)
+	if err != nil {
+		return Draft{}, err
+	}
+	return m.d.draft(m.live)
+}
+
+// ServiceHistory is what happened to a service that an authority prepares, newest first; what PutService does is not in it.
+func (e *Engine) ServiceHistory(id ServiceID) List[ServiceEvent] {
+	return newList(e, "changes\x00\x00"+string(id), func(ctx context.Context, p position, limit int) (found[ServiceEvent], error) {
+		return e.listChanges(ctx, id, p, limit)
+	})
+}
+
+func (e *Engine) listChanges(ctx context.Context, id ServiceID, p position, limit int) (f found[ServiceEvent], err error) {
+	if id.validate() != nil {
+		return f, ErrNotFound
+	}
+	d, err := e.view(ctx, service(id), p.rangeOf(prefixChange, limit, true), "")
+	if err != nil {
+		return f, err
+	}
+	recs := d.ranged
+	if p.before { // came oldest first
+		recs = reversed(recs)
+	}
+	for i := range recs {
+		var r changeRecord
+		if err := d.open(&recs[i], &r); err != nil {
+			return f, err
+		}
+		key := strings.TrimPrefix(string(recs[i].Key), prefixChange)
+		n, err := strconv.ParseUint(key, 16, 63)
+		if err != nil {
+			return f, fmt.Errorf("%w: an entry of a service's history has no number", store.ErrCorrupt)
+		}
+		ev := ServiceEvent{
+			Number: int(n), At: fromMicro(r.At), What: r.What, By: r.By, Who: r.Who, Stage: r.Stage, Publication: r.Publication,
+			Version: int(r.Version), Reason: r.Reason,
+		}
+		if r.Data != nil {
+			s, err := r.Data.service()
+			if err != nil {
+				return f, err
+			}
+			ev.Service = &s
+		}
+		f.add(ev, key)
+	}
+	return f, nil
+}
