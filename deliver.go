@@ -534,7 +534,9 @@ var errEnded = errors.New("the channel ended its goroutine")
 func (d *dispatcher) hang(q *channelQueue, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q.hung += n
+	if q.hung += n; n < 0 {
+		d.look()
+	}
 }
 
 func (d *dispatcher) measure(q *channelQueue, took time.Duration) {
@@ -574,7 +576,10 @@ func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
 	d.pending--
 	s := it.share
 	s.pending--
-	if r.kind == resultFailed || r.kind == resultBack || q.starved || q.full && q.pending < max(1, q.room()/2) || s.full > 0 && s.pending <= s.full/2 {
+	if r.kind == resultFailed || r.kind == resultBack {
+		d.lookIn(max(r.after, backAfter))
+	}
+	if q.starved || q.full && q.pending < max(1, q.room()/2) || s.full > 0 && s.pending <= s.full/2 {
 		q.full, q.starved, s.full = false, false, 0
 		d.look()
 	}

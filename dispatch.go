@@ -26,9 +26,12 @@ type dispatcher struct {
 	stopping bool // nothing more is taken
 	pending  int  // items that are queued, under way, or whose outcome is not committed
 	idle     chan struct{}
-	wake     chan struct{} // to look for due work: room again, or a retry that comes soon
+	wake     chan struct{} // to look for due work: room again, or a retry is due
+	retry    *time.Timer   // until the next look for one; nil: none comes soon
+	retryAt  time.Duration // when that is, on the monotonic clock
 	failure  error         // of the store
 	tried    atomic.Int64  // deliveries
+	crowded  crowded
 
 	laneReader            // of deliveries, effects and clean-up
 	reminders  laneReader // of reminders, which are looked for beside them
@@ -67,6 +70,27 @@ func (d *dispatcher) look() {
 	case d.wake <- struct{}{}:
 	default:
 	}
+}
+
+// lookIn asks for a look once a time has passed, where that is before the next in any case. It is called with d.mu held.
+func (d *dispatcher) lookIn(wait time.Duration) {
+	now := d.e.mono()
+	if wait >= pollEvery || d.stopping || d.retry != nil && d.retryAt <= now+wait {
+		return
+	}
+	if d.retry != nil {
+		d.retry.Stop()
+	}
+	var t *time.Timer
+	t = time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.retry == t {
+			d.retry = nil
+		}
+		d.look()
+	})
+	d.retry, d.retryAt = t, now+wait
 }
 
 // checkIdle is called with d.mu held.
@@ -138,45 +162,66 @@ func (d *dispatcher) poll(ctx context.Context, until time.Time) (taken int, more
 
 // claim claims what was read of lanes, in turn: the first of each lane, then the second of each.
 func (d *dispatcher) claim(ctx context.Context, base store.Lane, n int, lanes map[store.Lane][]store.Record) (taken int, moved map[store.Lane]int, refused error) {
-	first := int(chance.Int64N(int64(n)))
+	moved = map[store.Lane]int{}
 	var claims []*claim
 	var ops []*op
-	for at := 0; ; at++ {
-		some := false
+	most := fewClaims
+	together := func() {
+		able := 0
+		for i, err := range d.e.writer.do(ctx, ops...) {
+			if err != nil {
+				if refusal(err) {
+					refused = err
+				}
+				continue // busy, or unreadable for now: it stays due
+			}
+			c := claims[i]
+			if !c.moved && len(c.full) > 0 {
+				d.crowded.remember(c)
+			}
+			if taken += c.gained; c.moved {
+				able++
+				moved[c.seen.Lane]++
+				if c.gained == 0 {
+					taken++
+				}
+			}
+		}
+		if len(ops) > 0 {
+			_ = failpoint.Hit("dispatch/claimed")
+		}
+		if able > len(ops)/2 {
+			most = manyClaims
+		}
+		claims, ops = nil, nil
+	}
+	first := int(chance.Int64N(int64(n)))
+	for at, some := 0, true; some; at++ {
+		some = false
 		for i := range n {
-			lane := base + store.Lane((first+i)%n)
-			if recs := lanes[lane]; at < len(recs) {
-				some = true
-				c := &claim{e: d.e, d: d, seen: recs[at]}
-				claims, ops = append(claims, c), append(ops, c.op())
+			recs := lanes[base+store.Lane((first+i)%n)]
+			if at >= len(recs) {
+				continue
 			}
-		}
-		if !some {
-			break
-		}
-	}
-	moved = map[store.Lane]int{}
-	errs := d.e.writer.do(ctx, ops...)
-	if len(ops) > 0 {
-		_ = failpoint.Hit("dispatch/claimed")
-	}
-	for i, err := range errs {
-		if err != nil {
-			if refusal(err) {
-				refused = err
+			if some = true; d.crowdedOut(&recs[at]) {
+				continue
 			}
-			continue // busy, or unreadable for now: it stays due
-		}
-		c := claims[i]
-		if taken += c.gained; c.moved {
-			moved[c.seen.Lane]++
-			if c.gained == 0 {
-				taken++
+			c := &claim{e: d.e, d: d, seen: recs[at]}
+			if claims, ops = append(claims, c), append(ops, c.op()); len(ops) >= most {
+				together()
 			}
 		}
 	}
+	together()
 	return taken, moved, refused
 }
+
+// fewClaims are those that the writer is given together while there is not much room, so that what is accepted meanwhile does not
+// wait for many that come to nothing.
+const (
+	fewClaims  = 16
+	manyClaims = 4096
+)
 
 // read is a page of each of some lanes, from where advance left off.
 func (l *laneReader) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {
@@ -257,6 +302,9 @@ func (d *dispatcher) recover(ctx context.Context) error {
 func (d *dispatcher) stop() {
 	d.mu.Lock()
 	d.stopping = true
+	if d.retry != nil {
+		d.retry.Stop()
+	}
 	var left []*item
 	for _, q := range d.queues {
 		for _, s := range q.shares {

@@ -70,6 +70,12 @@ func (q *channelQueue) admits(own int) bool {
 	return own < max(2*q.room()-q.pending-q.reserved, fewItems)
 }
 
+// has reports whether there is room now for one more item of a service that has own items at the channel. It is called with d.mu held.
+func (q *channelQueue) has(service ServiceID, own int) bool {
+	e := q.d.e
+	return q.admits(own) && own < e.pacing.room(service) && q.hung < q.route.Workers && q.pending+q.reserved < q.line.room(e.now())
+}
+
 // share is a service's. It is called with d.mu held, as are all methods of a share.
 func (q *channelQueue) share(service ServiceID) *share {
 	if planted == "first-come" {
@@ -213,7 +219,7 @@ func (r *reservation) add(channel string, service ServiceID) (ok, much bool) {
 	}
 	s := q.share(service)
 	own := s.pending + s.reserved
-	if !q.admits(own) || own >= d.e.pacing.room(service) || q.hung >= q.route.Workers || q.pending+q.reserved >= q.line.room(d.e.now()) {
+	if !q.has(service, own) {
 		q.full, s.full = true, own
 		q.starved = q.starved || own == 0
 		return false, own > fewItems

@@ -382,6 +382,10 @@ type claim struct {
 	known  *knowledge
 	gained int // deliveries claimed
 	moved  bool
+	// Of what it had no room for.
+	service ServiceID
+	full    []string // channels
+	next    int64    // when something else in the record is due; 0: nothing is
 }
 
 func (c *claim) op() *op {
@@ -392,7 +396,7 @@ func (c *claim) op() *op {
 
 func (c *claim) apply(tx *draft) error {
 	c.release()
-	c.flow, c.gained, c.moved = nil, 0, false
+	c.flow, c.gained, c.moved, c.full, c.next = nil, 0, false, c.full[:0], 0
 	rec := tx.get(c.seen.Key)
 	if rec == nil || !rec.Due.Equal(c.seen.Due) {
 		return nil // somebody else was faster
@@ -421,6 +425,9 @@ func (c *claim) apply(tx *draft) error {
 			changed = true
 		}
 		if en.Paused != 0 || en.Next > toMicro(now) && !en.Held {
+			if en.Paused == 0 && (c.next == 0 || en.Next < c.next) {
+				c.next = en.Next
+			}
 			continue
 		}
 		en.Held = false
@@ -448,6 +455,9 @@ func (c *claim) apply(tx *draft) error {
 				c.held = &reservation{d: c.d}
 			}
 			ok, much := c.held.add(en.Channel, w.Service)
+			if !ok {
+				c.service, c.full = w.Service, append(c.full, en.Channel)
+			}
 			switch {
 			case ok:
 				en.Held = true

@@ -86,7 +86,7 @@ const (
 
 // A companion is a channel beside the healthy one.
 type companion struct {
-	deliver func(ctx context.Context) error
+	deliver func(ctx context.Context, over <-chan struct{}) error // over: the day is
 	rate    float64
 	paused  bool
 }
@@ -103,6 +103,8 @@ func live(t *testing.T, company map[string]companion, with setting, lasts time.D
 	sent, took := map[appio.MessageID]time.Time{}, []time.Duration(nil)
 	early := map[appio.MessageID]time.Time{} // delivered before Send returned
 	shared := make(chan struct{}, 16)
+	over := make(chan struct{})
+	defer close(over)
 	wrap := func(f appio.ChannelFunc) appio.Channel {
 		if os.Getenv(envShared) == "" {
 			return f
@@ -133,7 +135,7 @@ func live(t *testing.T, company map[string]companion, with setting, lasts time.D
 	}
 	for name, c := range company {
 		o.Channels = append(o.Channels, appio.Route{Name: name, Default: appio.Full, ByCode: true, Rate: c.rate, Breaker: appio.Breaker{Off: !with.breakers},
-			Channel: wrap(func(ctx context.Context, _ appio.Delivery) error { return c.deliver(ctx) })})
+			Channel: wrap(func(ctx context.Context, _ appio.Delivery) error { return c.deliver(ctx, over) })})
 	}
 	s := memstore.New()
 	e := newEngine(t, s, o, crowd)
@@ -199,14 +201,13 @@ func TestSickChannels(t *testing.T) {
 	if testing.Short() {
 		lasts = 500 * time.Millisecond
 	}
-	release := make(chan struct{}) // at the end, so that nothing is left
-	well := func(context.Context) error { return nil }
+	well := func(context.Context, <-chan struct{}) error { return nil }
 	names := []string{"hangs", "panics", "errs", "slow"}
 	none, sick := map[string]companion{}, map[string]companion{
-		"hangs":  {deliver: func(context.Context) error { <-release; return nil }},
-		"panics": {deliver: func(context.Context) error { panic("out of luck") }},
-		"errs":   {deliver: func(context.Context) error { return errors.New("try again") }},
-		"slow": {deliver: func(ctx context.Context) error {
+		"hangs":  {deliver: func(_ context.Context, over <-chan struct{}) error { <-over; return nil }},
+		"panics": {deliver: func(context.Context, <-chan struct{}) error { panic("out of luck") }},
+		"errs":   {deliver: func(context.Context, <-chan struct{}) error { return errors.New("try again") }},
+		"slow": {deliver: func(ctx context.Context, _ <-chan struct{}) error {
 			select {
 			case <-time.After(300 * time.Millisecond):
 			case <-ctx.Done():
@@ -242,7 +243,6 @@ func TestSickChannels(t *testing.T) {
 		beside.goroutines, beside.delivered = max(beside.goroutines, b.goroutines), beside.delivered+b.delivered
 		rounds++
 	}
-	close(release)
 	ratio := float64(beside.p99) / float64(alone.p99)
 	t.Logf("%d rounds: p99 alone %v, beside sick channels %v: %.2f times; beside sick, paused, limited and flooded ones %v; at most %d goroutines, %d alone",
 		rounds, alone.p99, beside.p99, ratio, apart.p99, beside.goroutines, alone.goroutines)
