@@ -2,8 +2,10 @@ package hot
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,9 +17,9 @@ import (
 	"github.com/appio-go/appio/store/boltstore"
 )
 
-// TestAChoiceInAFlood has a service hand over in one call what takes seconds to accept, more than the engine lets wait at a time, and
-// all to one citizen, who says no as soon as the first of it is in the inbox. That waits for nothing of the rest, and the rest is
-// refused.
+// TestAChoiceInAFlood has many callers of a service hand over at once what takes seconds to accept, more than the engine lets wait at a
+// time, and all to one citizen, who says no as soon as the first of it is in the inbox. That waits for nothing of the rest, and the
+// rest is refused.
 func TestAChoiceInAFlood(t *testing.T) {
 	const lasts = 2500 * time.Millisecond // if nobody said no
 	form.Watch(t, 20*time.Minute)
@@ -28,13 +30,24 @@ func TestAChoiceInAFlood(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(running) }()
 	citizen := func(i int) *appio.Citizen { return e.Citizen(appio.Identity{Code: code(i)}) }
+	const callers = 32
 	flood := func(to, n int) (processed int, err error) {
-		results, err := e.Sender(service).SendBatch(t.Context(), slices.Repeat([]appio.Message{message(code(to))}, n))
-		for _, r := range results {
-			if r.Status == appio.Processed {
-				processed++
-			}
+		var done sync.WaitGroup
+		var mu sync.Mutex
+		for range callers {
+			done.Go(func() {
+				results, failed := e.Sender(service).SendBatch(t.Context(), slices.Repeat([]appio.Message{message(code(to))}, n/callers))
+				mu.Lock()
+				defer mu.Unlock()
+				for _, r := range results {
+					if r.Status == appio.Processed {
+						processed++
+					}
+				}
+				err = errors.Join(err, failed)
+			})
 		}
+		done.Wait()
 		return processed, err
 	}
 	inbox := func(i, most int) (n int) {
@@ -47,12 +60,12 @@ func TestAChoiceInAFlood(t *testing.T) {
 		return n
 	}
 
-	const sample = 3_000
+	const sample = 100 * callers
 	require.NoError(t, citizen(0).SetMode(t.Context(), appio.Auto))
 	began := time.Now()
 	_, err = flood(0, sample)
 	require.NoError(t, err)
-	size := max(20_000, int(sample*lasts/time.Since(began)))
+	size := max(30_000, int(sample*lasts/time.Since(began))) / callers * callers
 
 	var took []time.Duration
 	accepted := 0
