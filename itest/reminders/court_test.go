@@ -142,7 +142,7 @@ func (w *world) before() {
 			continue
 		}
 		if away >= 8 || x.notice.unspread || now.Before(x.paying) || x.notice.state == appio.Paying {
-			x.retryAt = later(x.retryAt, now.Add(pause))
+			x.askAt = later(x.askAt, now.Add(pause))
 			if s := x.latest(&w.u, now, unpaid); x.notice.unspread || !w.faultAt.Before(s.at) {
 				x.maybe = later(x.maybe, now) // made, and void
 			}
@@ -162,10 +162,10 @@ func (w *world) after() {
 		return
 	}
 	for _, x := range w.things {
-		if now.Before(x.retryAt) {
+		if now.Before(x.askAt) {
 			continue
 		}
-		if x.owed != "" {
+		if x.owed != "" && !now.Before(x.retryAt) {
 			a := x.sent[x.owed]
 			s := a.slot
 			if now.Before(a.since.Add(tries)) && x.stands(s.kind, now) && x.permits(a.service) && !x.over(s.kind, now) && !a.over(s.kind, now) && x.firm[s.kind] {

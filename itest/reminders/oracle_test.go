@@ -114,7 +114,8 @@ type thing struct {
 
 	last    time.Time // the slot that was dealt with last
 	maybe   time.Time // until when slots may have been dealt with without a sending
-	retryAt time.Time // the engine may rest until then
+	askAt   time.Time // until then the gateway may be left alone
+	retryAt time.Time // likewise the provider, with what it did not take
 	newest  appio.DeliveryID
 	owed    appio.DeliveryID // that was tried, and is to be tried again
 	sent    map[appio.DeliveryID]*attempt

@@ -106,6 +106,7 @@ func (w *world) nextDue(within time.Duration) (next time.Time) {
 		for _, s := range x.slots(&w.u) {
 			consider(s.at)
 		}
+		consider(w.u.open(x.askAt))
 		consider(w.u.open(x.retryAt))
 		if x.owed != "" {
 			consider(w.u.open(w.clock.Add(time.Second)))

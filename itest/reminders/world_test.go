@@ -218,7 +218,7 @@ func (l *life) Verify(_ context.Context, id pagopa.RPTID) (appio.Debt, error) {
 	switch {
 	case n.away:
 		for _, x := range n.bills {
-			x.retryAt = later(x.retryAt, w.clock.Add(pause))
+			x.askAt = later(x.askAt, w.clock.Add(pause))
 		}
 		return appio.Debt{}, errAway
 	case n.desk || n.state == appio.Paid && !n.stale:
@@ -228,7 +228,7 @@ func (l *life) Verify(_ context.Context, id pagopa.RPTID) (appio.Debt, error) {
 	case n.state == appio.Paying: // the engine takes it as news, and asks again later
 		n.newsAt = w.clock
 		for _, x := range n.bills {
-			x.retryAt = later(x.retryAt, w.clock.Add(pause))
+			x.askAt = later(x.askAt, w.clock.Add(pause))
 		}
 		return appio.Debt{}, pagopa.NewFault("PAA_PAGAMENTO_IN_CORSO")
 	}
