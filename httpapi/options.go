@@ -1,0 +1,74 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/appio-go/appio"
+)
+
+// Options configures a Handler. A nil *Options is a zero one: paths for services, none for citizens. How often a service may send and ask
+// is up to the engine: appio.Options.SendRate, appio.Service.SendRate and appio.Options.ContactRate.
+type Options struct {
+	// Citizen says which citizen makes a request, as the host's login knows them, by a session's token for example. An error that is
+	// appio.ErrUnauthorized (nobody is logged in) answers 401, appio.ErrForbidden 403, any other 500, and is logged. Nil: there are no
+	// paths for citizens.
+	Citizen func(*http.Request) (appio.Identity, error)
+
+	// Addr says where a request comes from, for services that allow their keys from some addresses only. Nil: Request.RemoteAddr, which
+	// behind a proxy is the proxy's: the host then reads the header that its own proxy sets, and no other's. The zero Addr is an address
+	// that nobody knows: no key may be used from there that is bound to some.
+	Addr func(*http.Request) netip.Addr
+
+	// CloseProfiles answers 403 to every question about a profile (POST and GET /profiles), which tell a sender whether a person uses the
+	// platform. Senders do not need them: sending is not told apart for who is unknown and who refused.
+	CloseProfiles bool
+
+	// MaxBody is the most that a body may have, in bytes, where its path has no bound of its own; 0: 256 KiB, which the longest message fits
+	// into however it is escaped.
+	MaxBody int64
+
+	// BodyTimeout is how long a body may take to arrive; 0: 10 s. Timeout is how long a request may take after that, and its answer to be
+	// written after that again; 0: 30 s. Both need a ResponseWriter whose deadlines http.ResponseController can set, as those of net/http.
+	BodyTimeout, Timeout time.Duration
+
+	// Logger gets what failed on this side: answers of 500 and panics. Nil: slog.DiscardHandler.
+	Logger *slog.Logger
+
+	// Served is told of each answer: the pattern of the path ("POST /api/v1/messages"; empty: there is none), the status, and how long it
+	// took. It is called concurrently and must not block. Nil: nobody is.
+	Served func(route string, status int, took time.Duration)
+}
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Addr == nil {
+		c.Addr = remoteAddr
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 256 << 10
+	}
+	if c.BodyTimeout <= 0 {
+		c.BodyTimeout = 10 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func remoteAddr(r *http.Request) netip.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}
