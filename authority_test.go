@@ -260,11 +260,17 @@ func TestLifeCycle(t *testing.T) {
 		t.Parallel()
 		w, ctx := newOffice(t), t.Context()
 		w.put(func(s *appio.Service) {
-			s.Category, s.SendRate, s.DeliveryRate, s.State = appio.Special, 3, 4, appio.Live
+			s.Category, s.SendRate, s.DeliveryRate, s.Premium, s.State = appio.Special, 3, 4, true, appio.Live
 		})
 		d, err := w.Authority(comune).PutDraft(ctx, prepared(func(s *appio.Service) { s.SendRate, s.State = 99, appio.Stopped }))
 		require.NoError(t, err)
-		require.Equal(t, []any{appio.Special, 3.0, 4.0, appio.Live, appio.Published}, []any{d.Category, d.SendRate, d.DeliveryRate, d.State, d.Publication})
+		require.Equal(t, []any{appio.Special, 3.0, 4.0, true, appio.Live, appio.Published},
+			[]any{d.Category, d.SendRate, d.DeliveryRate, d.Premium, d.State, d.Publication})
+		d, err = w.Authority(comune).PutDraft(ctx, prepared(func(s *appio.Service) {
+			s.ID, s.Category, s.SendRate, s.DeliveryRate, s.Premium = "new", appio.Special, 99, 99, true
+		}))
+		require.NoError(t, err)
+		require.Equal(t, []any{appio.Standard, 0.0, 0.0, false}, []any{d.Category, d.SendRate, d.DeliveryRate, d.Premium})
 	})
 }
 

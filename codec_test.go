@@ -500,6 +500,10 @@ func TestBodyHash(t *testing.T) {
 		"Amount":      func(m *Message) { m.Payment.Amount++ },
 		"Payee":       func(m *Message) { m.Payment.Payee = "" },
 		"Invalid":     func(m *Message) { m.Payment.InvalidAfterDue = false },
+		"Premium":     func(m *Message) { m.Premium = true },
+		"NRE":         func(m *Message) { m.Prescription = &Prescription{NRE: "n"} },
+		"IUP":         func(m *Message) { m.Prescription = &Prescription{NRE: "n", IUP: "i"} },
+		"Prescriber":  func(m *Message) { m.Prescription = &Prescription{NRE: "n", Prescriber: "p"} },
 	}
 	seen := map[string]string{hash(whole): "whole"}
 	for name, f := range change {
@@ -511,7 +515,8 @@ func TestBodyHash(t *testing.T) {
 		seen[hash(m)] = name
 	}
 	// Every field of a message and of its payment is one of them, or is where the hash is kept.
-	require.Equal(t, 11, reflect.TypeFor[Message]().NumField())
+	require.Equal(t, 13, reflect.TypeFor[Message]().NumField())
+	require.Equal(t, 3, reflect.TypeFor[Prescription]().NumField())
 	require.Equal(t, 4, reflect.TypeFor[Notice]().NumField())
 	m := whole
 	m.Key, m.To = "other", bruno

@@ -281,7 +281,9 @@ type exportedMessage struct {
 	Template     *exportedRef   `json:"template,omitempty"`
 	Due          time.Time      `json:"due,omitzero"`
 	Payment      *exportedDebt  `json:"payment,omitempty"`
+	Prescription *exportedRx    `json:"prescription,omitempty"`
 	Secure       bool           `json:"secure_channels"`
+	Premium      bool           `json:"premium"`
 	TimeToLive   float64        `json:"time_to_live_seconds"`
 	Read         bool           `json:"read"`
 	ReadAt       time.Time      `json:"read_at,omitzero"`
@@ -292,6 +294,12 @@ type exportedText struct {
 	Language string `json:"language"`
 	Subject  string `json:"subject"`
 	Markdown string `json:"markdown"`
+}
+
+type exportedRx struct {
+	NRE        string `json:"nre"`
+	IUP        string `json:"iup,omitempty"`
+	Prescriber string `json:"prescriber_fiscal_code,omitempty"`
 }
 
 type exportedRef struct {
@@ -322,7 +330,7 @@ func exportMessage(d *draft, _ *profileRecord, r, state *store.Record) (any, err
 	}
 	x := exportedMessage{
 		Kind: "message", ID: messageIDOf(r.Key), Service: m.Service, SentAt: fromMicro(m.At), Language: m.Language, Subject: m.Subject,
-		Markdown: m.Markdown, Due: fromMicro(m.Due), Secure: m.Secure, TimeToLive: m.TTL.Seconds(),
+		Markdown: m.Markdown, Due: fromMicro(m.Due), Secure: m.Secure, Premium: m.Premium, TimeToLive: m.TTL.Seconds(),
 		Read: s.ReadAt != 0, ReadAt: fromMicro(s.ReadAt), Archived: s.Archived,
 	}
 	for _, t := range m.Translations {
@@ -333,6 +341,9 @@ func exportMessage(d *draft, _ *profileRecord, r, state *store.Record) (any, err
 	}
 	if n := m.Payment; n != nil {
 		x.Payment = &exportedDebt{n.Number, n.Amount, n.Payee, n.Invalid}
+	}
+	if p := m.Prescription; p != nil {
+		x.Prescription = &exportedRx{p.NRE, p.IUP, p.Prescriber}
 	}
 	return x, nil
 }

@@ -295,6 +295,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 			{Language: "en-GB", Subject: "TARI waste tax: first instalment", Markdown: goldenText}},
 		Template: "tari-rata", TemplateVersion: 3,
 	})
+	add("message.premium", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
+		Service: goldenService, At: at, Subject: "La Sua ricetta elettronica", Markdown: goldenText, Premium: true,
+		Prescription: &prescriptionRecord{NRE: "010A12345678901", IUP: "REG0001", Prescriber: string(goldenPerson)},
+	})
 	add("state", person, person.personal, store.Record{Key: stateKey(goldenID)}, &stateRecord{ReadAt: at, Archived: true})
 	add("repeat-key", person, nil, store.Record{Key: person.repeatKey(goldenService, "2026/0001"), Lane: cleanUpLane(person.owner),
 		Due: goldenTime.Add(keepKeys)}, &repeatRecord{ID: goldenID, Status: Processed, Body: bytes.Repeat([]byte{7}, 16)})
@@ -424,6 +428,12 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		Texts: []string{"descrizione", "privacy", "web", "e-mail", "tel", "PEC", "aiuto", "altro", "valutazione"},
 		Keys:  [][]byte{keyHash(goldenKey)}, At: at, LoweredAt: at - 1, QuietBasis: "d.lgs. 1/2018, art. 17", SendRate: 0.5, DeliveryRate: 10,
 	}
+	premium := whole
+	premium.Premium = true
+	add("service.premium", svc, nil, store.Record{Key: keyService}, &premium)
+	add("draft.premium", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: premium, Version: 1, Changes: 1, At: at})
+	add("change.premium", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{
+		ID: bytes.Repeat([]byte{7}, 16), At: at, What: ServiceEdited, By: ByAuthority, Version: 1, Data: &premium})
 	add("service.assessment", svc, nil, store.Record{Key: keyService}, &whole)
 	add("draft", svc, nil, store.Record{Key: keyDraft}, &draftRecord{
 		Data: whole, Stage: Refused, Publish: true, Reason: "privacy-missing", Version: 3, Changes: 7, At: at, SubmittedAt: at - 1, ApprovedAt: at - 2})

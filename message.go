@@ -33,12 +33,34 @@ type Message struct {
 
 	Due            time.Time     // deadline; zero: none
 	Payment        *Notice       // nil: nothing to pay
+	Prescription   *Prescription // nil: it is about none
 	SecureChannels bool          // as for the service; can only tighten
+	Premium        bool          // IO's ADVANCED: over IO's API its sender is told whether it was read and paid. For services with Service.Premium.
 	TimeToLive     time.Duration // of its deliveries, from when each may first go, 1 h to 7 days; 0: 1 h. The inbox keeps it in any case.
 
 	// Key makes sending repeatable: the same key and the same message is the same message, the same key and another is
 	// ErrConflict. It counts per service and recipient, for 30 days. Empty: every Send is a new message. At most 200 bytes.
 	Key string
+}
+
+// A Prescription is an electronic prescription of medicine (ricetta) that a message is about.
+type Prescription struct {
+	NRE        string            // its number in the whole country: 15 UTF-16 units
+	IUP        string            // its number in the region: at most 16 UTF-16 units; empty: it has none
+	Prescriber fiscalcode.Person // who prescribed it; empty: not said
+}
+
+func (p *Prescription) validate() error {
+	if err := validText("Prescription.NRE", p.NRE, 15, 15); err != nil {
+		return err
+	}
+	if err := validText("Prescription.IUP", p.IUP, 0, 16); err != nil {
+		return err
+	}
+	if _, err := fiscalcode.ParsePerson(string(p.Prescriber)); err != nil && p.Prescriber != "" {
+		return invalid("Prescription.Prescriber", "a fiscal code")
+	}
+	return nil
 }
 
 // A Translation is a message's text in another language.
@@ -115,6 +137,11 @@ func (m Message) Validate() error {
 	}
 	if m.Payment != nil {
 		if err := m.Payment.validate(); err != nil {
+			return err
+		}
+	}
+	if m.Prescription != nil {
+		if err := m.Prescription.validate(); err != nil {
 			return err
 		}
 	}

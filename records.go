@@ -287,13 +287,14 @@ type serviceRecord struct {
 	QuietBasis   string       `msgpack:"qb,omitempty"`
 	SendRate     float64      `msgpack:"rs,omitempty"`
 	DeliveryRate float64      `msgpack:"rd,omitempty"`
+	Premium      bool         `msgpack:"pm,omitempty"`
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
-		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate,
+		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate, Premium: s.Premium,
 		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic, s.Assessment},
 	}
 	for _, p := range s.Trial {
@@ -312,7 +313,7 @@ func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
 		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
-		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate,
+		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate, Premium: r.Premium,
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -505,6 +506,15 @@ type messageRecord struct {
 	Translations    []translationRecord `msgpack:"x,omitempty"`
 	Template        string              `msgpack:"m,omitempty"`
 	TemplateVersion int                 `msgpack:"v,omitempty"`
+
+	Premium      bool                `msgpack:"e,omitempty"`
+	Prescription *prescriptionRecord `msgpack:"r,omitempty"`
+}
+
+type prescriptionRecord struct {
+	NRE        string `msgpack:"n"`
+	IUP        string `msgpack:"i,omitempty"`
+	Prescriber string `msgpack:"p,omitempty"`
 }
 
 type translationRecord struct {
@@ -517,13 +527,16 @@ func newMessageRecord(service ServiceID, m *Message, at int64) *messageRecord {
 	r := &messageRecord{
 		Service: service, At: at, Subject: m.Subject, Markdown: m.Markdown,
 		Due: toMicro(m.Due), Secure: m.SecureChannels, TTL: m.TimeToLive,
-		Language: m.Language, Template: m.Template.ID, TemplateVersion: m.Template.Version,
+		Language: m.Language, Template: m.Template.ID, TemplateVersion: m.Template.Version, Premium: m.Premium,
 	}
 	for _, t := range m.Translations {
 		r.Translations = append(r.Translations, translationRecord(t))
 	}
 	if n := m.Payment; n != nil {
 		r.Payment = &noticeRecord{string(n.Number), int64(n.Amount), string(n.Payee), n.InvalidAfterDue}
+	}
+	if p := m.Prescription; p != nil {
+		r.Prescription = &prescriptionRecord{p.NRE, p.IUP, string(p.Prescriber)}
 	}
 	return r
 }
@@ -545,12 +558,16 @@ func (r *messageRecord) message(to fiscalcode.Person) Message {
 	m := Message{
 		To: to, Subject: r.Subject, Markdown: r.Markdown, Due: fromMicro(r.Due),
 		SecureChannels: r.Secure, TimeToLive: r.TTL, Language: r.Language, Template: r.template(),
+		Premium: r.Premium,
 	}
 	for _, t := range r.Translations {
 		m.Translations = append(m.Translations, Translation(t))
 	}
 	if n := r.Payment; n != nil {
 		m.Payment = &Notice{pagopa.NoticeNumber(n.Number), pagopa.Amount(n.Amount), fiscalcode.Organization(n.Payee), n.Invalid}
+	}
+	if p := r.Prescription; p != nil {
+		m.Prescription = &Prescription{p.NRE, p.IUP, fiscalcode.Person(p.Prescriber)}
 	}
 	return m
 }

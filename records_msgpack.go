@@ -198,6 +198,18 @@ func (r *messageRecord) pack(b []byte) []byte {
 	optionalList(&f, "x", r.Translations)
 	f.optionalText("m", r.Template)
 	f.optionalNumber("v", int64(r.TemplateVersion))
+	f.optionalFlag("e", r.Premium)
+	if r.Prescription != nil {
+		f.record("r", r.Prescription)
+	}
+	return f.end()
+}
+
+func (r *prescriptionRecord) pack(b []byte) []byte {
+	f := begin(b)
+	f.text("n", r.NRE)
+	f.optionalText("i", r.IUP)
+	f.optionalText("p", r.Prescriber)
 	return f.end()
 }
 

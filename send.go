@@ -231,6 +231,10 @@ func (a *acceptance) prepare(s *Sender, m Message) error {
 		n := *m.Payment
 		m.Payment = &n
 	}
+	if m.Prescription != nil {
+		p := *m.Prescription
+		m.Prescription = &p
+	}
 	*a = acceptance{s: s, m: m.normal()}
 	a.owner = s.e.codec.of(s.e.codec.citizen(m.To))
 	if m.Key != "" {
@@ -281,6 +285,9 @@ func (a *acceptance) apply(tx *draft) error {
 		a.counted = true
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
+		return err
+	}
+	if err := svc.permitsPremium(m); err != nil {
 		return err
 	}
 	if err := svc.permitsNotice(m.Payment); err != nil {

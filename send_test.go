@@ -77,10 +77,22 @@ func TestMessageLimits(t *testing.T) {
 		{"Payment.Number", "", pay(func(n *appio.Notice) { n.Number = "" })},
 		{"", "", pay(func(n *appio.Notice) { n.Number = "344012345678901233" })}, // a wrong check digit is let through
 		{"", "", pay(func(n *appio.Notice) { n.Payee = "15376371009" })},
+		{"", "", func(m *appio.Message) { m.Premium = true }},
+		{"", "", func(m *appio.Message) { m.Prescription = &appio.Prescription{NRE: "010A12345678901"} }},
+		{"", "", func(m *appio.Message) {
+			m.Prescription = &appio.Prescription{NRE: "010A12345678901", IUP: strings.Repeat("1", 16), Prescriber: giuseppe}
+		}},
+		{"Prescription.NRE", "010A1234567890", func(m *appio.Message) { m.Prescription = &appio.Prescription{NRE: "010A1234567890"} }},
+		{"Prescription.IUP", "11111", func(m *appio.Message) {
+			m.Prescription = &appio.Prescription{NRE: "010A12345678901", IUP: strings.Repeat("1", 17)}
+		}},
+		{"Prescription.Prescriber", "doctor", func(m *appio.Message) {
+			m.Prescription = &appio.Prescription{NRE: "010A12345678901", Prescriber: "doctor"}
+		}},
 		{"Payment.Payee", "1537637100", pay(func(n *appio.Notice) { n.Payee = "1537637100" })},
 	} {
 		w, ctx := newTown(t), t.Context()
-		s := w.put(func(s *appio.Service) { s.MaxPayment, s.OtherPayees = 9_999_999_999, true })
+		s := w.put(func(s *appio.Service) { s.MaxPayment, s.OtherPayees, s.Premium = 9_999_999_999, true, true })
 		citizen := w.enrol(giuseppe, appio.Auto)
 		before := len(recordsOf(t, w.store, ""))
 		m := messageTo(giuseppe, c.set)
@@ -94,12 +106,25 @@ func TestMessageLimits(t *testing.T) {
 			require.Equal(t, m.Subject, got.Subject)
 			require.Equal(t, m.Markdown, got.Markdown)
 			require.True(t, m.Due.Equal(got.Due))
+			require.Equal(t, m.Premium, got.Premium)
+			require.Equal(t, m.Prescription, got.Prescription)
 			continue
 		}
 		requireField(t, err, c.field, c.value)
 		require.Equal(t, appio.Result{Err: err}, r)
 		require.Len(t, recordsOf(t, w.store, ""), before, "nothing is written")
 	}
+}
+
+func TestPremiumIsTheServicesToHave(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	w.enrol(giuseppe, appio.Auto)
+	premium := messageTo(giuseppe, func(m *appio.Message) { m.Premium = true })
+	_, err := w.put().Send(ctx, premium)
+	require.ErrorIs(t, err, appio.ErrForbidden)
+	_, err = w.put(func(s *appio.Service) { s.Premium = true }).Send(ctx, premium)
+	require.NoError(t, err)
 }
 
 // refusals are the ways in which a person may not agree; each enrols the person so.
@@ -559,7 +584,7 @@ func TestIdempotencyKey(t *testing.T) {
 	t.Run("another message under it is a conflict", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
-		s := w.put()
+		s := w.put(func(s *appio.Service) { s.Premium = true })
 		c := w.enrol(giuseppe, appio.Auto)
 		notice := appio.Notice{Number: "302032002700000251", Amount: 100}
 		base := messageTo(giuseppe, withKey("k"), func(m *appio.Message) { n := notice; m.Payment = &n })
@@ -575,6 +600,8 @@ func TestIdempotencyKey(t *testing.T) {
 			"language":     func(m *appio.Message) { m.Language = "it" },
 			"translations": func(m *appio.Message) { m.Language, m.Translations = "it", inEnglish },
 			"template":     func(m *appio.Message) { m.Template = appio.TemplateRef{ID: "mensa", Version: 1} },
+			"premium":      func(m *appio.Message) { m.Premium = true },
+			"prescription": func(m *appio.Message) { m.Prescription = &appio.Prescription{NRE: "010A12345678901"} },
 		} {
 			m := base
 			change(&m)
@@ -582,7 +609,7 @@ func TestIdempotencyKey(t *testing.T) {
 			require.ErrorIs(t, err, appio.ErrConflict, name)
 			require.Equal(t, appio.Result{Err: err}, r)
 		}
-		require.Equal(t, 11, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
+		require.Equal(t, 13, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
 		require.Len(t, collect(t, c.Inbox(nil)), 1)
 	})
 

@@ -48,6 +48,7 @@ type Service struct {
 	QuietBasis     string              // the law by which its messages come in quiet hours, too, as citizens are shown it; at most 200 UTF-16 units; empty: they wait
 	MaxPayment     pagopa.Amount       // the most that a payment notice may ask for; 0: no payment notices
 	OtherPayees    bool                // its notices may name a payee other than its organization
+	Premium        bool                // it may send premium messages: see Message.Premium
 	Trial          []fiscalcode.Person // whom it may write to while in trial, beside the sandbox; at most 1,000
 	Prefixes       []netip.Prefix      // where its keys may be used from; empty: anywhere; at most 1,000
 
@@ -257,7 +258,8 @@ func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
 // permissive reports whether a service may do after a change whatever it could before.
 func (r *serviceRecord) permissive(after *serviceRecord) bool {
 	return r.State == after.State && r.Secure == after.Secure && r.Category == after.Category && slices.Equal(r.Trial, after.Trial) &&
-		r.MaxPayment <= after.MaxPayment && (!r.OtherPayees || after.OtherPayees) && (r.QuietBasis == "" || after.QuietBasis != "")
+		r.MaxPayment <= after.MaxPayment && (!r.OtherPayees || after.OtherPayees) &&
+		(!r.Premium || after.Premium) && (r.QuietBasis == "" || after.QuietBasis != "")
 }
 
 // Service is the service with this id, or ErrNotFound.
@@ -540,6 +542,14 @@ func (r *serviceRecord) permits(recipient func(code fiscalcode.Person) bool) err
 		return fmt.Errorf("%w: the service is in trial, and the recipient is not one of its authorised recipients", ErrForbidden)
 	}
 	return fmt.Errorf("%w: the service is stopped", ErrForbidden)
+}
+
+// permitsPremium reports whether the service may send a message with the features of premium ones.
+func (r *serviceRecord) permitsPremium(m *Message) error {
+	if m.Premium && !r.Premium {
+		return fmt.Errorf("%w: the service may not send premium messages", ErrForbidden)
+	}
+	return nil
 }
 
 // validText checks a text's length in UTF-16 units, as the real system counts, and that it is text.
