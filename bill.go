@@ -299,11 +299,7 @@ func (c *Citizen) billsOf(ctx context.Context, owner store.Owner, ms []InboxMess
 }
 
 // paid is whether the notice of a message is paid; nil: there is none, or it is not followed.
-func (e *Engine) paid(ctx context.Context, d *draft, r *store.Record) (*bool, error) {
-	var m messageRecord
-	if err := d.open(r, &m); err != nil {
-		return nil, err
-	}
+func (e *Engine) paid(ctx context.Context, d *draft, m *messageRecord) (*bool, error) {
 	if m.Payment == nil || e.opts.Payments == nil {
 		return nil, nil
 	}

@@ -104,8 +104,11 @@ func TestContactRate(t *testing.T) {
 		ask(t, s, 100)
 		for _, code := range []fiscalcode.Person{giuseppe, matteo} {
 			may, err := s.CanContact(t.Context(), code)
-			require.Equal(t, appio.ErrLimited, err)
+			require.Equal(t, &appio.LimitedError{After: time.Second}, err)
 			require.False(t, may)
+			r, err := s.Recipient(t.Context(), code)
+			require.Equal(t, &appio.LimitedError{After: time.Second}, err)
+			require.Zero(t, r)
 		}
 		w.send(s, messageTo(giuseppe))
 	})

@@ -230,6 +230,18 @@ type MessageStatus struct {
 	Template TemplateRef
 }
 
+// A SentMessage is a message as its sender sees it.
+type SentMessage struct {
+	MessageStatus
+	Message *Message // as it was sent, with the payee of its notice; nil: it was rejected, or the citizen has it no longer
+}
+
+// A Recipient is a citizen as a sender of IO sees them.
+type Recipient struct {
+	Allowed   bool     // a message would be processed now
+	Languages []string // that the citizen prefers, in order
+}
+
 // An InboxMessage is a message as its citizen has it: by [Message.In] in the language that suits them, with the others beside it.
 type InboxMessage struct {
 	Message

@@ -478,104 +478,144 @@ func (a *acceptance) release() {
 // Status is of a message that this service sent to this citizen; another service's message to them is ErrForbidden; anything
 // else is ErrNotFound. A rejected message is known for 90 days.
 func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID) (MessageStatus, error) {
+	st, _, err := s.status(ctx, to, id)
+	return st, err
+}
+
+// Message is [Sender.Status] with what the message says. It is there for as long as the citizen has it: who asks for it learns that it was
+// erased, too, whatever the citizen lets the service know.
+func (s *Sender) Message(ctx context.Context, to fiscalcode.Person, id MessageID) (SentMessage, error) {
+	st, r, err := s.status(ctx, to, id)
+	if err != nil || r == nil {
+		return SentMessage{MessageStatus: st}, err
+	}
+	m := r.message(to)
+	return SentMessage{MessageStatus: st, Message: &m}, nil
+}
+
+// status is what became of a message, and the message; nil: there is none, or none any more.
+func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID) (st MessageStatus, m *messageRecord, err error) {
 	if err := s.e.ready(ctx); err != nil {
-		return MessageStatus{}, err
+		return st, nil, err
 	}
 	if _, err := fiscalcode.ParsePerson(string(to)); err != nil || s.id.validate() != nil || !validULID(string(id)) {
-		return MessageStatus{}, ErrNotFound
+		return st, nil, ErrNotFound
 	}
 	owner := s.e.codec.citizen(to)
 	d, err := s.e.viewConsent(ctx, owner, s.id, decisionKey(id), messageKey(id), stateKey(id))
 	if err != nil {
-		return MessageStatus{}, err
+		return st, nil, err
 	}
 	svc, err := d.service(s.id)
 	if err != nil {
-		return MessageStatus{}, err
+		return st, nil, err
 	}
 	if err := s.authorize(svc); err != nil {
-		return MessageStatus{}, err
+		return st, nil, err
 	}
 	var r decisionRecord
 	found, err := d.read(decisionKey(id), &r)
 	switch {
 	case err != nil:
-		return MessageStatus{}, err
+		return st, nil, err
 	case !found:
-		return MessageStatus{}, ErrNotFound
+		return st, nil, ErrNotFound
 	case r.Service != s.id:
-		return MessageStatus{}, fmt.Errorf("%w: another service's message", ErrForbidden)
+		return st, nil, fmt.Errorf("%w: another service's message", ErrForbidden)
 	}
-	st := MessageStatus{Status: r.Status, At: fromMicro(r.At)}
+	if r.Status == Rejected && !s.e.now().Before(fromMicro(r.At).Add(keepRejected)) {
+		return st, nil, ErrNotFound
+	}
+	st = MessageStatus{Status: r.Status, At: fromMicro(r.At)}
 	if r.Status == Rejected {
-		if !s.e.now().Before(st.At.Add(keepRejected)) {
-			return MessageStatus{}, ErrNotFound
-		}
-		return st, nil
+		return st, nil, nil
 	}
 	cs, err := d.readConsent(s.id)
 	if err != nil {
-		return MessageStatus{}, err
+		return MessageStatus{}, nil, err
 	}
-	m := d.get(messageKey(id))
-	if m != nil {
-		if _, err := d.payload(m); errors.Is(err, errShredded) {
-			m = nil
-		} else if err != nil {
-			return MessageStatus{}, err
-		}
+	stored := d.get(messageKey(id))
+	if stored == nil {
+		return st, nil, nil
 	}
-	if p := s.e.effective(cs, svc); m != nil && p.Inbox && p.ReadStatus { // there is no message after an erasure
+	m = &messageRecord{}
+	if err := d.open(stored, m); errors.Is(err, errShredded) { // there is no message after an erasure
+		return st, nil, nil
+	} else if err != nil {
+		return MessageStatus{}, nil, err
+	}
+	if p := s.e.effective(cs, svc); p.Inbox && p.ReadStatus {
 		var state stateRecord
 		if _, err := d.read(stateKey(id), &state); err != nil {
-			return MessageStatus{}, err
+			return MessageStatus{}, nil, err
 		}
 		read := state.ReadAt != 0
 		st.Read = &read
-		var content messageRecord
-		if err := d.open(m, &content); err != nil {
-			return MessageStatus{}, err
+		st.Template = m.template()
+		if st.Paid, err = s.e.paid(ctx, d, m); err != nil {
+			return MessageStatus{}, nil, err
 		}
-		st.Template = content.template()
-		st.Paid, err = s.e.paid(ctx, d, m)
 	}
-	return st, err
+	return st, m, nil
 }
 
 // CanContact reports whether a message would be processed now. Unknown and unwilling look alike. A recipient whom the service
-// may not write to, whatever they chose, is ErrForbidden; asked more often than Options.ContactRate it is ErrLimited.
+// may not write to, whatever they chose, is ErrForbidden; asked more often than Options.ContactRate it is a [LimitedError].
 func (s *Sender) CanContact(ctx context.Context, to fiscalcode.Person) (bool, error) {
-	if err := s.e.ready(ctx); err != nil {
-		return false, err
-	}
-	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
-		return false, invalid("To", "a fiscal code")
-	}
-	if s.id.validate() != nil {
-		return false, ErrNotFound
-	}
-	d, err := s.e.viewConsent(ctx, s.e.codec.citizen(to), s.id)
-	if err != nil {
-		return false, err
-	}
-	svc, err := d.service(s.id)
-	if err != nil {
-		return false, err
-	}
-	if err := s.authorize(svc); err != nil {
-		return false, err
-	}
-	if rate := s.e.opts.ContactRate; s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()) > 0 {
-		return false, ErrLimited
-	}
-	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
-		return false, err
-	}
-	cs, err := d.readConsent(s.id)
+	cs, svc, err := s.contact(ctx, to)
 	if err != nil {
 		return false, err
 	}
 	return Decide(s.e.facts(cs, svc, false, s.e.now())).Status == Processed, nil
+}
+
+// Recipient is what IO tells a sender of a citizen. Who has no profile, or a closed inbox, is ErrNotFound: unlike with [Sender.CanContact]
+// and sending, a sender can tell these from who refused. Otherwise it is CanContact, and counts as such.
+func (s *Sender) Recipient(ctx context.Context, to fiscalcode.Person) (Recipient, error) {
+	cs, svc, err := s.contact(ctx, to)
+	if err != nil {
+		return Recipient{}, err
+	}
+	if cs.profile == nil || !cs.profile.Inbox {
+		return Recipient{}, ErrNotFound
+	}
+	return Recipient{
+		Allowed:   Decide(s.e.facts(cs, svc, false, s.e.now())).Status == Processed,
+		Languages: slices.Clone(cs.profile.Languages),
+	}, nil
+}
+
+// contact reads what a service may ask about a citizen, if it may ask now.
+func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentState, *serviceRecord, error) {
+	if err := s.e.ready(ctx); err != nil {
+		return nil, nil, err
+	}
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
+		return nil, nil, invalid("To", "a fiscal code")
+	}
+	if s.id.validate() != nil {
+		return nil, nil, ErrNotFound
+	}
+	d, err := s.e.viewConsent(ctx, s.e.codec.citizen(to), s.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	svc, err := d.service(s.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.authorize(svc); err != nil {
+		return nil, nil, err
+	}
+	rate := s.e.opts.ContactRate
+	if wait := s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()); wait > 0 {
+		return nil, nil, &LimitedError{After: wait}
+	}
+	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+		return nil, nil, err
+	}
+	cs, err := d.readConsent(s.id)
+	return cs, svc, err
 }
 
 // Activate says whether a Special service serves a citizen, and since when (zero: now). It may be said before the citizen

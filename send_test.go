@@ -821,6 +821,80 @@ func TestCanContact(t *testing.T) {
 	require.Len(t, recordsOf(t, w.store, ""), before)
 }
 
+func TestRecipient(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	s := w.put()
+	c := w.enrol(giuseppe, appio.Auto)
+	require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Languages = []string{"it", "de"}; return nil }))
+	r, err := s.Recipient(ctx, giuseppe)
+	require.NoError(t, err)
+	require.Equal(t, appio.Recipient{Allowed: true, Languages: []string{"it", "de"}}, r)
+
+	require.NoError(t, c.SetPreference(ctx, s.ID(), appio.Preference{}))
+	r, err = s.Recipient(ctx, giuseppe)
+	require.NoError(t, err)
+	require.Equal(t, appio.Recipient{Languages: []string{"it", "de"}}, r, "who refused is known")
+
+	require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Inbox = false; return nil }))
+	for _, to := range []fiscalcode.Person{giuseppe, matteo} {
+		r, err = s.Recipient(ctx, to)
+		require.Equal(t, appio.ErrNotFound, err, "whose inbox is closed is as one who never came")
+		require.Zero(t, r)
+	}
+	_, err = s.Recipient(ctx, "xyzzy")
+	requireField(t, err, "To", "xyzzy")
+	w.put(func(s *appio.Service) { s.State = appio.Trial })
+	_, err = s.Recipient(ctx, matteo)
+	require.ErrorIs(t, err, appio.ErrForbidden, "in trial nothing is said of who is no recipient of it")
+
+	w.put()
+	require.NoError(t, w.person(giuseppe).Erase(ctx))
+	_, err = s.Recipient(ctx, giuseppe)
+	require.ErrorIs(t, err, appio.ErrNotFound)
+}
+
+func TestSentMessage(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	s, other := w.put(func(s *appio.Service) { s.Premium, s.MaxPayment = true, 100 }), w.put(func(s *appio.Service) { s.ID = "tari" })
+	c := w.enrol(giuseppe, appio.Auto)
+	m := messageTo(giuseppe, func(m *appio.Message) {
+		m.Premium, m.Payment = true, &appio.Notice{Number: "302032002700000251", Amount: 100}
+	})
+	id := w.send(s, m)
+	sent, err := s.Message(ctx, giuseppe, id)
+	require.NoError(t, err)
+	st, err := s.Status(ctx, giuseppe, id)
+	require.NoError(t, err)
+	require.Equal(t, st, sent.MessageStatus)
+	m.Payment.Payee, m.TimeToLive = comune, time.Hour
+	require.Equal(t, m, *sent.Message)
+
+	for to, by := range map[fiscalcode.Person]*appio.Sender{giuseppe: other, matteo: s} {
+		_, err := by.Status(ctx, to, id)
+		require.Error(t, err)
+		sent, same := by.Message(ctx, to, id)
+		require.Equal(t, err, same)
+		require.Zero(t, sent)
+	}
+	rejected, err := s.Send(ctx, messageTo(matteo))
+	require.NoError(t, err)
+	sent, err = s.Message(ctx, matteo, rejected.ID)
+	require.NoError(t, err)
+	require.Equal(t, appio.Rejected, sent.Status)
+	require.Nil(t, sent.Message)
+
+	require.NoError(t, c.Erase(ctx))
+	for range 2 { // before and after its records have gone
+		sent, err = s.Message(ctx, giuseppe, id)
+		require.NoError(t, err)
+		require.Equal(t, appio.Processed, sent.Status)
+		require.Nil(t, sent.Message)
+		w.flush()
+	}
+}
+
 func TestSendContext(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func() (context.Context, context.CancelFunc, error){
