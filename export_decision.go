@@ -18,6 +18,7 @@ type exportedDecision struct {
 	RuleSet  int               `json:"rule_set"`
 	Facts    exportedFacts     `json:"facts"`
 	Digest   MessageID         `json:"gathered_in,omitempty"`
+	Premium  bool              `json:"premium"`
 }
 
 type exportedChannel struct {
@@ -69,7 +70,7 @@ func exportDecision(d *draft, _ *profileRecord, r, _ *store.Record) (any, error)
 		Reason: reasons[rec.Rule], Channels: []exportedChannel{}, RuleSet: rec.RuleSet, Facts: exportedFacts{
 			Known: f.Known, Mode: f.Mode, Inbox: f.Inbox, HasPreference: f.HasPreference, InboxPreference: f.InboxPreference, Category: f.Category,
 			Activation: f.Activation, Age: f.Age.Seconds(), Secure: f.Secure, QuietBasis: f.QuietBasis, Due: f.Due.Seconds(), Channels: []exportedChannelFacts{},
-		}, Digest: rec.Digest,
+		}, Digest: rec.Digest, Premium: rec.Premium,
 	}
 	for _, c := range rec.Channels {
 		y := exportedChannel{Name: c.Name, Content: c.Content.String(), Rule: c.Rule, After: c.After.Seconds(), For: c.For, Digest: c.Digest}

@@ -411,6 +411,9 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	decision = Decide(facts)
 	gathering := newDecisionRecord(goldenService, at, &facts, &decision)
 	gathering.Digest = goldenDigest
+	advanced := newDecisionRecord(goldenService, at, &facts, &decision)
+	advanced.Premium = true
+	add("decision.premium", person, nil, store.Record{Key: decisionKey(goldenID)}, advanced)
 	add("decision.digest", person, nil, store.Record{Key: decisionKey(goldenID)}, gathering)
 	add("digest", person, nil, store.Record{Key: person.digestKey(goldenService, true)}, &digestRecord{Service: goldenService, Digest: goldenDigest})
 	of := &gathered{Messages: []MessageID{goldenID}, Longest: time.Hour}

@@ -225,6 +225,8 @@ type MessageStatus struct {
 	Paid   *bool     // likewise, of a message with a notice; nil also where notices are not followed: see Options.Payments
 	At     time.Time // of the decision
 
+	Premium bool // it was sent as such: see Message.Premium
+
 	// Template is what the message's texts were made from; zero: from none, or, wherever Read is nil, not for the service to know. It goes
 	// with the message, and must not tell that the citizen has erased it.
 	Template TemplateRef

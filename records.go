@@ -660,6 +660,7 @@ type decisionRecord struct {
 	Rule     Rule               `msgpack:"r"`
 	Channels []channelRuleEntry `msgpack:"c,omitempty"`
 	Digest   MessageID          `msgpack:"g,omitempty"` // in whose open work it was gathered; empty: in none
+	Premium  bool               `msgpack:"e,omitempty"` // the message was; for its sender, also where there is no message
 }
 
 // A digestRecord names the digest that a service's messages are gathered in. It is a hint: the digest may have gone.

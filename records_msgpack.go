@@ -231,6 +231,7 @@ func (r *decisionRecord) pack(b []byte) []byte {
 	f.text("r", string(r.Rule))
 	optionalList(&f, "c", r.Channels)
 	f.optionalText("g", string(r.Digest))
+	f.optionalFlag("e", r.Premium)
 	return f.end()
 }
 

@@ -330,6 +330,7 @@ func (a *acceptance) apply(tx *draft) error {
 		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
 	}
 	decided := newDecisionRecord(a.s.id, toMicro(now), &facts, &decision)
+	decided.Premium = m.Premium
 	if into != nil {
 		decided.Digest = into.id
 	}
@@ -526,7 +527,7 @@ func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID)
 	if r.Status == Rejected && !s.e.now().Before(fromMicro(r.At).Add(keepRejected)) {
 		return st, nil, ErrNotFound
 	}
-	st = MessageStatus{Status: r.Status, At: fromMicro(r.At)}
+	st = MessageStatus{Status: r.Status, At: fromMicro(r.At), Premium: r.Premium}
 	if r.Status == Rejected {
 		return st, nil, nil
 	}

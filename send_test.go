@@ -878,11 +878,12 @@ func TestSentMessage(t *testing.T) {
 		require.Equal(t, err, same)
 		require.Zero(t, sent)
 	}
-	rejected, err := s.Send(ctx, messageTo(matteo))
+	rejected, err := s.Send(ctx, messageTo(matteo, func(m *appio.Message) { m.Premium = true }))
 	require.NoError(t, err)
 	sent, err = s.Message(ctx, matteo, rejected.ID)
 	require.NoError(t, err)
 	require.Equal(t, appio.Rejected, sent.Status)
+	require.True(t, sent.Premium)
 	require.Nil(t, sent.Message)
 
 	require.NoError(t, c.Erase(ctx))
@@ -890,6 +891,7 @@ func TestSentMessage(t *testing.T) {
 		sent, err = s.Message(ctx, giuseppe, id)
 		require.NoError(t, err)
 		require.Equal(t, appio.Processed, sent.Status)
+		require.True(t, sent.Premium)
 		require.Nil(t, sent.Message)
 		w.flush()
 	}
