@@ -1,18 +1,23 @@
 package httpapi
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
+	"mime"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// body reads the body of the request into v, a pointer to a struct with json tags.
+// body reads the body of the request into v: see [decode].
 func (c *call) body(v any) error {
+	if err := c.isJSON(); err != nil {
+		return err
+	}
 	most := c.route.body
 	if most == 0 {
 		most = c.o.MaxBody
+	}
+	if c.r.ContentLength > most {
+		return &http.MaxBytesError{Limit: most}
 	}
 	b := buffer()
 	defer release(b)
@@ -21,13 +26,21 @@ func (c *call) body(v any) error {
 	}
 	// The body has arrived: what comes now is the next request, and the server's to wait for.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
-	err := json.Unmarshal(b.Bytes(), v)
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrong) && wrong.Field != "":
-		return badParameters(wrong.Field + ": of another type")
-	case errors.Is(err, io.EOF), err != nil:
-		return badParameters("The body is not JSON of this path's kind.")
+	if b.Len() == 0 {
+		return badParameters("The body is missing.")
+	}
+	return decode(b.Bytes(), v)
+}
+
+// isJSON refuses bodies of other kinds where a browser could be made to send one with the citizen's cookie, without asking. A service's
+// key comes in a header that nobody can be made to send.
+func (c *call) isJSON() error {
+	if c.route.who != citizen {
+		return nil
+	}
+	t, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
+		return problem(http.StatusUnsupportedMediaType, "", "The body must be application/json.")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
 	a := &api{e: e, o: o.withDefaults(), mux: http.NewServeMux()}
-	for _, rs := range [][]route{messageRoutes} {
+	for _, rs := range [][]route{messageRoutes, profileRoutes} {
 		for i := range rs {
 			r := &rs[i]
 			if r.who == citizen && a.o.Citizen == nil {

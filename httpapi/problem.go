@@ -124,6 +124,15 @@ func (a *api) problemOf(rt *route, err error) *Problem {
 	return internalError()
 }
 
+// titled is err with another title, where it is a problem of what was sent.
+func titled(err error, title string) error {
+	var p *Problem
+	if errors.As(err, &p) && p.Status == http.StatusBadRequest {
+		p.Title = title
+	}
+	return err
+}
+
 // settled is err, or nil where a revocation is stored and deliveries that were under way did not end in time: what was asked for holds.
 func settled(err error) error {
 	var under *appio.InFlightError
