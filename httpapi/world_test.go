@@ -14,28 +14,37 @@ import (
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/httpapi"
+	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
 
 // The persons and services of the tests are invented.
 const (
 	ada     = fiscalcode.Person("LVLDAA85T50G702B") // enrolled, in AUTO
+	bruno   = fiscalcode.Person("BRNBRN75B15F205B") // enrolled, and refused mensa
+	carla   = fiscalcode.Person("CRLCRL90C50L219C") // closed her inbox
 	nobody  = fiscalcode.Person("RSSMRA85M10H501S") // never came
-	mensa   = appio.ServiceID("01MENSA")            // live
-	mensaOf = fiscalcode.Organization("15376371009")
-	// keyOf makes a service's key.
-	keyOf = "key-of-the-service-"
+	mensa   = appio.ServiceID("01MENSA")            // live; may send premium messages and notices
+	tributi = appio.ServiceID("01TRIBUTI")          // live
+	comune  = fiscalcode.Organization("15376371009")
+
+	keyOf = "key-of-the-service-" // and its id
 )
 
 // A world is an engine behind its handler, served over HTTP.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	eng *appio.Engine
 	url string
 }
 
-// setup makes a world with a live service, mensa, and a citizen, ada. Options that are nil are zero.
-func setup(t *testing.T, eo *appio.Options, o *httpapi.Options) *world {
+// setup makes a world with the services and citizens above. Options that are nil are zero.
+func setup(t testing.TB, eo *appio.Options, o *httpapi.Options) *world {
+	t.Helper()
+	return setupOn(t, memstore.New(), eo, o)
+}
+
+func setupOn(t testing.TB, s store.Store, eo *appio.Options, o *httpapi.Options) *world {
 	t.Helper()
 	if eo == nil {
 		eo = &appio.Options{}
@@ -43,24 +52,33 @@ func setup(t *testing.T, eo *appio.Options, o *httpapi.Options) *world {
 	if eo.Keys == nil {
 		eo.Keys = appio.RandomKeys()
 	}
-	eng, err := appio.New(memstore.New(), eo)
+	eng, err := appio.New(s, eo)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, eng.Close()) })
 	srv := httptest.NewServer(httpapi.Handler(eng, o))
 	t.Cleanup(srv.Close)
 	w := &world{t, eng, srv.URL}
 	ctx := context.Background()
-	require.NoError(t, eng.PutOrganization(ctx, appio.Organization{Code: mensaOf, Name: "Comune di Esempio"}))
-	w.service(appio.Service{ID: mensa, Name: "Mensa", State: appio.Live})
-	require.NoError(t, eng.Citizen(appio.Identity{Code: ada}).SetMode(ctx, appio.Auto))
+	require.NoError(t, eng.PutOrganization(ctx, appio.Organization{Code: comune, Name: "Comune di Esempio"}))
+	w.service(appio.Service{ID: mensa, Name: "Mensa", State: appio.Live, Premium: true, MaxPayment: 100_00})
+	w.service(appio.Service{ID: tributi, Name: "Tributi", State: appio.Live})
+	for _, code := range []fiscalcode.Person{ada, bruno, carla} {
+		require.NoError(t, w.citizen(code).SetMode(ctx, appio.Auto))
+	}
+	require.NoError(t, w.citizen(bruno).SetPreference(ctx, mensa, appio.Preference{}))
+	require.NoError(t, w.citizen(carla).UpdateProfile(ctx, func(p *appio.Profile) error { p.Inbox = false; return nil }))
 	return w
 }
 
-// service puts a service of mensa's organization, with its key.
+func (w *world) citizen(code fiscalcode.Person) *appio.Citizen {
+	return w.eng.Citizen(appio.Identity{Code: code, Level: appio.L2})
+}
+
+// service puts a service of the comune, with its key.
 func (w *world) service(s appio.Service) {
 	w.t.Helper()
 	if s.Organization == "" {
-		s.Organization = mensaOf
+		s.Organization = comune
 	}
 	require.NoError(w.t, w.eng.PutService(context.Background(), s))
 	require.NoError(w.t, w.eng.PutKey(context.Background(), s.ID, appio.Primary, keyOf+string(s.ID)))
@@ -69,7 +87,7 @@ func (w *world) service(s appio.Service) {
 // An answered request.
 type answered struct {
 	*http.Response
-	t    *testing.T
+	t    testing.TB
 	body []byte
 }
 
