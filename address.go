@@ -74,7 +74,7 @@ func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, e
 	sum := sha256.Sum256([]byte(v.Token))
 	err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, what: AskedValidation, id: c.id,
 		profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
-			return before.withAddress(id, func(a *addressRecord) error {
+			next, err := before.withAddress(id, func(a *addressRecord) error {
 				since := now.Sub(fromMicro(a.ProofAt))
 				switch {
 				case a.ValidatedAt != 0:
@@ -89,6 +89,10 @@ func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, e
 				}
 				return nil
 			})
+			if err == nil {
+				next.Moves++
+			}
+			return next, err
 		}})
 	if err != nil {
 		return Validation{}, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +58,20 @@ type Profile struct {
 	Languages       []string  // "it", "en", in order; at most 10
 	Reminders       Reminders // what the citizen wants to be reminded of: see Options.Reminders
 	Quiet           QuietHours
+	App             AppSettings
 	Version         int // set by the engine: one more with each change; 0: there is no profile
+
+	// Moves is how many of those changes only put, moved or removed addresses that need no proof, or asked for a validation; set by the
+	// engine. Apps do so by themselves: who shows a profile, and writes it later, compares Version less Moves.
+	Moves int
+}
+
+// AppSettings are what an app keeps with the profile, so that it asks the citizen once. Nothing is decided by them.
+type AppSettings struct {
+	Terms          string   // version of the terms of service that the citizen accepted last; at most 100 bytes; empty: none
+	Version        string   // of the app that was used last; at most 100 bytes; empty: not known
+	RemindersAsked bool     // the citizen was asked about reminders: Reminders is the answer
+	Shown          Channels // by channel, how much it is to show once it is switched on; a name that is absent: the citizen was not asked
 }
 
 // An Address is where a channel reaches a citizen: an e-mail address, one installed app, a phone number.
@@ -76,6 +90,7 @@ func (p *Profile) clone() *Profile {
 	}
 	q.Addresses = slices.Clone(p.Addresses)
 	q.Languages = slices.Clone(p.Languages)
+	q.App.Shown = maps.Clone(p.App.Shown)
 	return &q
 }
 
@@ -235,7 +250,42 @@ func (e *Engine) completeProfile(before, p *Profile) error {
 			}
 		}
 	}
+	if err := p.App.validate(); err != nil {
+		return err
+	}
+	if p.Moves = before.Moves; e.movesOnly(before, p) {
+		p.Moves++
+	}
 	return nil
+}
+
+func (a *AppSettings) validate() error {
+	if len(a.Terms) > 100 || !utf8.ValidString(a.Terms) {
+		return invalid("App.Terms", "at most 100 bytes of UTF-8")
+	}
+	if len(a.Version) > 100 || !utf8.ValidString(a.Version) {
+		return invalid("App.Version", "at most 100 bytes of UTF-8")
+	}
+	return validChannels("App.Shown", a.Shown)
+}
+
+// movesOnly reports whether all that a change does is to addresses that need no proof.
+func (e *Engine) movesOnly(before, after *Profile) bool {
+	b, a := before.clone(), after.clone()
+	b.Version, b.Moves = a.Version, a.Moves
+	if reflect.DeepEqual(a.Addresses, b.Addresses) {
+		return false
+	}
+	for _, p := range []*Profile{a, b} {
+		p.Addresses = slices.DeleteFunc(append([]Address{}, p.Addresses...), func(ad Address) bool { return e.unproved(ad.Channel) })
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// unproved reports whether a channel's addresses need no proof.
+func (e *Engine) unproved(channel string) bool {
+	r := e.route(channel)
+	return r != nil && r.Unvalidated
 }
 
 func validChannels(field string, c Channels) error {

@@ -445,6 +445,55 @@ func TestUpdateProfile(t *testing.T) {
 		require.Equal(t, 3, p.Version)
 	})
 
+	t.Run("what an app does by itself is told from what the citizen chooses", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		c := w.person(giuseppe)
+		chosen := func() int {
+			p, err := c.Profile(ctx)
+			require.NoError(t, err)
+			return p.Version - p.Moves
+		}
+		update := func(f func(p *appio.Profile)) int {
+			require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { f(p); return nil }))
+			return chosen()
+		}
+		require.Zero(t, update(func(p *appio.Profile) {
+			p.Addresses = []appio.Address{{ID: "app", Channel: appio.Push, Value: "token-1"}}
+		}), "the first that is kept of a person")
+		require.Equal(t, 1, update(func(p *appio.Profile) {
+			p.Addresses = append(p.Addresses, appio.Address{ID: "home", Channel: appio.Email, Value: "casa@example.it"})
+		}))
+		require.Equal(t, 1, update(func(p *appio.Profile) { p.Addresses[0].Value = "token-2" }))
+		_, err := c.ValidateAddress(ctx, "home")
+		require.NoError(t, err)
+		require.Equal(t, 1, chosen())
+		require.Equal(t, 2, update(func(p *appio.Profile) { p.Addresses[0].Value, p.Languages = "token-3", []string{"it"} }), "and something else")
+		require.Equal(t, 3, update(func(p *appio.Profile) { p.App.Shown = appio.On(appio.Push) }))
+		require.Equal(t, 4, update(func(p *appio.Profile) {}), "nothing at all, which is no move")
+		require.Equal(t, 4, update(func(p *appio.Profile) { p.Addresses = p.Addresses[1:] }))
+		require.Equal(t, 5, update(func(p *appio.Profile) { p.Addresses[0].Value = "lavoro@example.it" }))
+		require.Equal(t, 6, update(func(p *appio.Profile) { p.Addresses = nil }))
+	})
+
+	t.Run("what an app keeps comes back, and is bounded", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		c := w.person(giuseppe)
+		app := appio.AppSettings{Terms: "2.4", Version: "2.14.0.1", RemindersAsked: true, Shown: appio.Channels{appio.Push: appio.Generic}}
+		require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { p.App = app; return nil }))
+		p, err := c.Profile(ctx)
+		require.NoError(t, err)
+		require.Equal(t, app, p.App)
+		for _, set := range []func(*appio.AppSettings){
+			func(a *appio.AppSettings) { a.Terms = strings.Repeat("1", 101) },
+			func(a *appio.AppSettings) { a.Version = "\xff" },
+			func(a *appio.AppSettings) { a.Shown = appio.Channels{"No Name": appio.Full} },
+		} {
+			require.ErrorIs(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { set(&p.App); return nil }), appio.ErrInvalid)
+		}
+	})
+
 	t.Run("an address with another value starts unproved", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

@@ -605,6 +605,9 @@ func (d *dispatcher) removeAddress(a *attempt) {
 			return nil, nil
 		}
 		next.Version++
+		if e.unproved(a.what.Address.Channel) {
+			next.Moves++
+		}
 		return &next, nil
 	}}
 	o := e.consentOp(a.it.owner, c, nil, nil)

@@ -577,7 +577,7 @@ func TestGone(t *testing.T) {
 		require.Empty(t, w.parked())
 		p, err := c.Profile(ctx)
 		require.NoError(t, err)
-		before.Addresses, before.Version = before.Addresses[:1], before.Version+1
+		before.Addresses, before.Version, before.Moves = before.Addresses[:1], before.Version+1, before.Moves+1
 		require.Equal(t, before, p, "and nothing else")
 		last := collect(t, c.Consents())[0]
 		require.Equal(t, appio.RemovedAddress, last.What)

@@ -21,8 +21,10 @@ type exportedProfile struct {
 	Languages       []string          `json:"languages"`
 	Reminders       exportedReminders `json:"reminders"`
 	Quiet           *exportedQuiet    `json:"quiet_hours,omitempty"`
+	App             *exportedApp      `json:"app,omitempty"`
 	SettingsVersion int               `json:"settings_version"`
 	Version         int               `json:"version"`
+	Moves           int               `json:"moves,omitempty"`
 }
 
 type exportedAddress struct {
@@ -32,6 +34,13 @@ type exportedAddress struct {
 	SetAt       time.Time `json:"set_at,omitzero"`
 	ValidatedAt time.Time `json:"validated_at,omitzero"`
 	AskedAt     time.Time `json:"validation_asked_at,omitzero"`
+}
+
+type exportedApp struct {
+	Terms          string            `json:"terms,omitempty"`
+	Version        string            `json:"version,omitempty"`
+	RemindersAsked bool              `json:"reminders_asked,omitempty"`
+	Shown          map[string]string `json:"shown,omitempty"`
 }
 
 type exportedReminders struct {
@@ -54,7 +63,10 @@ func exportProfile(d *draft, _ *profileRecord, r, _ *store.Record) (any, error) 
 	x := exportedProfile{
 		Kind: "profile", Code: p.Code, Mode: p.Mode, Inbox: p.Inbox, Channels: exportChannels(p.Channels), Addresses: []exportedAddress{},
 		Languages: append([]string{}, p.Languages...), Reminders: exportedReminders(p.reminders()), Quiet: exportQuiet(p.Quiet),
-		SettingsVersion: p.SettingsVersion, Version: p.Version,
+		SettingsVersion: p.SettingsVersion, Version: p.Version, Moves: p.Moves,
+	}
+	if a := p.App; a != nil {
+		x.App = &exportedApp{a.Terms, a.Version, a.RemindersAsked, exportChannels(a.Shown)}
 	}
 	for _, a := range p.Addresses {
 		x.Addresses = append(x.Addresses, exportedAddress{a.ID, a.Channel, a.Value, fromMicro(a.SetAt), fromMicro(a.ValidatedAt), fromMicro(a.ProofAt)})

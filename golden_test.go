@@ -331,6 +331,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("parked", person, nil, store.Record{Key: prefixParked + store.Key(held.ID), Lane: laneParked, Due: goldenTime},
 		&parkedRecord{Service: goldenService, Message: goldenID, Secure: true, At: at, Lifetime: 3600_000_000, Entry: held})
 	add("clean-up", person, nil, store.Record{Key: taskErase, Lane: cleanUpLane(person.owner), Due: goldenTime}, &cleanUpRecord{From: "m/01HZ", Step: 2})
+	add("profile.app", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{
+		Code: string(goldenPerson), Mode: Auto, Version: 3, Moves: 2,
+		App: &appRecord{Terms: "2.4", Version: "2.14.0", RemindersAsked: true, Shown: Channels{Push: Full}},
+	})
 	add("profile.reminders", person, person.personal, store.Record{Key: keyProfile},
 		&profileRecord{Code: string(goldenPerson), Mode: Auto, SettingsVersion: 1, Inbox: true, Version: 1, Reminders: 5})
 	notice := pagopa.RPTID{Creditor: goldenOrg, Notice: "301000000000000123"}

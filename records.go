@@ -421,6 +421,31 @@ type profileRecord struct {
 	Version         int             `msgpack:"v"`
 	Reminders       uint8           `msgpack:"r,omitempty"`
 	Quiet           *quietRecord    `msgpack:"q,omitempty"` // nil: none
+	App             *appRecord      `msgpack:"x,omitempty"` // nil: nothing
+	Moves           int             `msgpack:"h,omitempty"`
+}
+
+// An appRecord is what an app keeps with the profile.
+type appRecord struct {
+	Terms          string   `msgpack:"t,omitempty"`
+	Version        string   `msgpack:"v,omitempty"`
+	RemindersAsked bool     `msgpack:"r,omitempty"`
+	Shown          Channels `msgpack:"c,omitempty"`
+}
+
+func newAppRecord(a AppSettings) *appRecord {
+	if a.Terms == "" && a.Version == "" && !a.RemindersAsked && len(a.Shown) == 0 {
+		return nil
+	}
+	return &appRecord{a.Terms, a.Version, a.RemindersAsked, a.Shown}
+}
+
+// settings is zero of nil.
+func (r *appRecord) settings() AppSettings {
+	if r == nil {
+		return AppSettings{}
+	}
+	return AppSettings{r.Terms, r.Version, r.RemindersAsked, r.Shown}
 }
 
 type quietRecord struct {
@@ -446,7 +471,7 @@ func (r *quietRecord) hours() QuietHours {
 
 func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 	r := &profileRecord{string(code), p.Mode, p.SettingsVersion, p.Inbox, p.Channels, nil, p.Languages, p.Version,
-		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid), newQuietRecord(p.Quiet)}
+		bits(p.Reminders.Unread, p.Reminders.Deadline, p.Reminders.Unpaid), newQuietRecord(p.Quiet), newAppRecord(p.App), p.Moves}
 	for _, a := range p.Addresses {
 		r.Addresses = append(r.Addresses, addressRecord{ID: a.ID, Channel: a.Channel, Value: a.Value, ValidatedAt: toMicro(a.ValidatedAt)})
 	}
@@ -454,7 +479,7 @@ func newProfileRecord(code fiscalcode.Person, p *Profile) *profileRecord {
 }
 
 func (r *profileRecord) profile() *Profile {
-	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.reminders(), r.Quiet.hours(), r.Version}
+	p := &Profile{r.Mode, r.SettingsVersion, r.Inbox, r.Channels, nil, r.Languages, r.reminders(), r.Quiet.hours(), r.App.settings(), r.Version, r.Moves}
 	for _, a := range r.Addresses {
 		p.Addresses = append(p.Addresses, Address{a.ID, a.Channel, a.Value, fromMicro(a.ValidatedAt)})
 	}

@@ -575,6 +575,29 @@ func (r *profileRecord) unpack(u *unpacking) {
 		case "q":
 			r.Quiet = &quietRecord{}
 			r.Quiet.unpack(u)
+		case "x":
+			r.App = &appRecord{}
+			r.App.unpack(u)
+		case "h":
+			r.Moves = int(u.number())
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (r *appRecord) unpack(u *unpacking) {
+	u.fields(func(name string) bool {
+		switch name {
+		case "t":
+			r.Terms = u.text()
+		case "v":
+			r.Version = u.text()
+		case "r":
+			r.RemindersAsked = u.flag()
+		case "c":
+			r.Shown = u.channels()
 		default:
 			return false
 		}

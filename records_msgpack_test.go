@@ -30,7 +30,7 @@ func TestRecordsAreWrittenAsTheirTagsSay(t *testing.T) {
 			ours.release()
 			theirs.release()
 		}
-		for _, v := range []any{&dataKeyRecord{}, &addressRecord{}, &profileRecord{}, &quietRecord{}} {
+		for _, v := range []any{&dataKeyRecord{}, &addressRecord{}, &profileRecord{}, &quietRecord{}, &appRecord{}} {
 			require.Implements(t, (*unpacker)(nil), v)
 			fill(random, reflect.ValueOf(v).Elem())
 			e, err := encode(v)
