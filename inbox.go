@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/appio-go/appio/store"
 )
@@ -12,6 +13,21 @@ import (
 type InboxOptions struct {
 	Archived bool      // the archive instead of the inbox
 	Service  ServiceID // empty: every service
+
+	Before, After MessageID // only messages with a smaller, or greater, id; empty: all. One that is no id is ErrInvalid.
+}
+
+// A StateChange is what a citizen does with a message, at once.
+type StateChange struct {
+	Read     bool  // it was read, for good; false: that stays as it is
+	Archived *bool // it goes to the archive, or back to the inbox; nil: it stays where it is
+}
+
+// A MessageState is what a citizen did with a message.
+type MessageState struct {
+	ReadAt   time.Time // zero: not read
+	Read     bool
+	Archived bool
 }
 
 // inboxPages is how many pages of records one page of a list reads at the most, where a filter leaves many out.
@@ -27,7 +43,13 @@ func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
 	if o.Archived {
 		name += "\x00archived"
 	}
+	if o.Before != "" || o.After != "" {
+		name += "\x00from\x00" + string(o.After) + "\x00to\x00" + string(o.Before)
+	}
 	return newList(c.e, name, func(ctx context.Context, p position, limit int) (found[InboxMessage], error) {
+		if o.Before != "" && !validULID(string(o.Before)) || o.After != "" && !validULID(string(o.After)) {
+			return found[InboxMessage]{}, invalid("InboxOptions", "Before and After: ids of messages")
+		}
 		owner, err := c.begin(ctx)
 		if err != nil {
 			return found[InboxMessage]{}, err
@@ -39,7 +61,7 @@ func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
 func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptions, p position, limit int) (f found[InboxMessage], err error) {
 	for range inboxPages {
 		// A message is one record, or two with its state.
-		rng := p.rangeOf(prefixMessage, min(max(2*(limit-len(f.items)), 64), 256), true)
+		rng := o.bound(p.rangeOf(prefixMessage, min(max(2*(limit-len(f.items)), 64), 256), true))
 		d, err := c.e.view(ctx, owner, rng, "", profileKeys...)
 		if err != nil {
 			return f, err
@@ -82,6 +104,20 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 		}
 	}
 	return f, nil
+}
+
+// bound cuts a range of messages to those asked for.
+func (o *InboxOptions) bound(r store.Range) store.Range {
+	if o.Before != "" {
+		r.To = min(r.To, messageKey(o.Before))
+	}
+	if o.After != "" {
+		r.From = max(r.From, messageKey(o.After)+"\x7f") // after its state, too
+	}
+	if r.From > r.To {
+		r.From = r.To
+	}
+	return r
 }
 
 // messages joins what a range found: contents with their states. cut says that the range goes on, in growing order. last is the
@@ -171,39 +207,33 @@ func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, erro
 
 // MarkRead says that the citizen has read a message. It is for good; a second time changes nothing.
 func (c *Citizen) MarkRead(ctx context.Context, id MessageID) error {
-	return c.setState(ctx, id, func(s *stateRecord) bool {
-		if s.ReadAt != 0 {
-			return false
-		}
-		s.ReadAt = toMicro(c.e.now())
-		return true
-	})
+	_, err := c.ChangeState(ctx, id, StateChange{Read: true})
+	return err
 }
 
 // Archive moves a message to the archive, or back to the inbox.
 func (c *Citizen) Archive(ctx context.Context, id MessageID, archived bool) error {
-	return c.setState(ctx, id, func(s *stateRecord) bool {
-		changed := s.Archived != archived
-		s.Archived = archived
-		return changed
-	})
+	_, err := c.ChangeState(ctx, id, StateChange{Archived: &archived})
+	return err
 }
 
-func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*stateRecord) bool) error {
+// ChangeState does both, or one of them, in one change, and says how the message stands then. What is so already changes nothing.
+func (c *Citizen) ChangeState(ctx context.Context, id MessageID, change StateChange) (MessageState, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {
-		return err
+		return MessageState{}, err
 	}
 	if !validULID(string(id)) {
-		return ErrNotFound
+		return MessageState{}, ErrNotFound
 	}
+	var is stateRecord
 	keys := append([]store.Key{messageKey(id), stateKey(id), remindKey(id)}, profileKeys...)
 	if c.e.fallbacks { // what has not begun to be sent looks again
 		keys = append(keys, waitingKey(id), leasedKey(id), outcomeKey(id))
 		c.e.gates.close(owner)
 		defer c.e.gates.open(owner, true)
 	}
-	return c.e.do(ctx, &op{
+	err = c.e.do(ctx, &op{
 		owner: owner, urgent: true, keys: keys,
 		apply: func(tx *draft) error {
 			if tx.get(keyTombstone) != nil {
@@ -220,7 +250,14 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 			if _, err := tx.read(stateKey(id), &s); err != nil {
 				return err
 			}
-			if !change(&s) {
+			was := s
+			if change.Read && s.ReadAt == 0 {
+				s.ReadAt = toMicro(c.e.now())
+			}
+			if change.Archived != nil {
+				s.Archived = *change.Archived
+			}
+			if is = s; is == was {
 				return nil
 			}
 			if err := tx.putPersonal(store.Record{Key: stateKey(id)}, &s); err != nil {
@@ -234,4 +271,8 @@ func (c *Citizen) setState(ctx context.Context, id MessageID, change func(*state
 			return c.e.remindLess(tx, id, &s)
 		},
 	})
+	if err != nil {
+		return MessageState{}, err
+	}
+	return MessageState{fromMicro(is.ReadAt), is.ReadAt != 0, is.Archived}, nil
 }

@@ -236,6 +236,47 @@ func TestInbox(t *testing.T) {
 		require.Len(t, collect(t, c.Inbox(nil)), len(of["tari"])+1)
 	})
 
+	t.Run("is between two messages, neither of them with it", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		var all []appio.MessageID
+		for i := range 7 {
+			all = append(all, w.send(s, messageTo(giuseppe)))
+			if i%2 == 0 { // it is two records then
+				require.NoError(t, c.MarkRead(ctx, all[i]))
+			}
+		}
+		slices.Reverse(all)
+		never := appio.MessageID("00000000000000000000000000")
+		for newest := range all {
+			for oldest := range all {
+				o := appio.InboxOptions{Before: all[newest], After: all[oldest]}
+				require.Equal(t, all[min(newest+1, oldest):oldest], append([]appio.MessageID{}, ids(collect(t, c.Inbox(&o)))...))
+			}
+			require.Equal(t, all[newest+1:], append([]appio.MessageID{}, ids(collect(t, c.Inbox(&appio.InboxOptions{Before: all[newest], After: never})))...))
+			require.Equal(t, all[:newest], append([]appio.MessageID{}, ids(collect(t, c.Inbox(&appio.InboxOptions{After: all[newest]})))...))
+		}
+		// By pages, there and back.
+		l := c.Inbox(&appio.InboxOptions{Before: all[0], After: all[5]})
+		first, err := l.Page(ctx, "", 2)
+		require.NoError(t, err)
+		second, err := l.Page(ctx, first.Next, 2)
+		require.NoError(t, err)
+		require.Equal(t, [][]appio.MessageID{all[1:3], all[3:5]}, [][]appio.MessageID{ids(first.Items), ids(second.Items)})
+		require.Empty(t, second.Next)
+		back, err := l.Page(ctx, second.Prev, 2)
+		require.NoError(t, err)
+		require.Equal(t, all[1:3], ids(back.Items))
+		_, err = c.Inbox(nil).Page(ctx, first.Next, 2)
+		require.ErrorIs(t, err, appio.ErrInvalid, "the cursor is of another list")
+		for _, o := range []appio.InboxOptions{{Before: "x"}, {After: all[0] + "+"}} {
+			_, err = c.Inbox(&o).Page(ctx, "", 2)
+			require.ErrorIs(t, err, appio.ErrInvalid)
+		}
+	})
+
 	t.Run("a filter that leaves nearly everything out gives pages that lead on", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
@@ -315,6 +356,34 @@ func TestMarkRead(t *testing.T) {
 
 	require.ErrorIs(t, w.enrol(matteo, appio.Auto).MarkRead(ctx, id), appio.ErrNotFound)
 	require.ErrorIs(t, w.person(personNumber(0)).MarkRead(ctx, id), appio.ErrNotFound)
+}
+
+func TestChangeState(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	s := w.put()
+	c := w.enrol(giuseppe, appio.Auto)
+	id := w.send(s, messageTo(giuseppe))
+	yes, no := true, false
+	change := func(change appio.StateChange) appio.MessageState {
+		got, err := c.ChangeState(ctx, id, change)
+		require.NoError(t, err)
+		m, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, appio.MessageState{ReadAt: m.ReadAt, Read: m.Read, Archived: m.Archived}, got)
+		return got
+	}
+	require.Zero(t, change(appio.StateChange{}))
+	require.Equal(t, appio.MessageState{Archived: true}, change(appio.StateChange{Archived: &yes}))
+	both := change(appio.StateChange{Read: true, Archived: &no})
+	require.Equal(t, appio.MessageState{ReadAt: both.ReadAt, Read: true}, both)
+	require.False(t, both.ReadAt.IsZero())
+	both.Archived = true
+	require.Equal(t, both, change(appio.StateChange{Archived: &yes}), "what was read stays read")
+	require.Equal(t, both, change(appio.StateChange{Read: true}))
+	require.Equal(t, both, change(appio.StateChange{}))
+	_, err := w.enrol(matteo, appio.Auto).ChangeState(ctx, id, appio.StateChange{Read: true})
+	require.ErrorIs(t, err, appio.ErrNotFound)
 }
 
 func TestSandbox(t *testing.T) {
