@@ -197,7 +197,7 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 
 const maxAddresses = 50
 
-var errStale = fmt.Errorf("%w: the profile has changed", ErrConflict)
+var errStale = fmt.Errorf("%w: what was read has changed", ErrConflict)
 
 // completeProfile checks what a caller made of a profile and sets what is the engine's to set.
 func (e *Engine) completeProfile(before, p *Profile) error {
@@ -366,10 +366,47 @@ func (e *Engine) effective(cs *consentState, s *serviceRecord) Preference {
 	return p
 }
 
+// UpdatePreference changes what one service may do by f, which gets what [Citizen.Preference] gives and may be called again after a
+// conflict; its error ends the update. Otherwise it is like [Citizen.SetPreference]: a SettingsVersion that f leaves at 0 is the current one.
+func (c *Citizen) UpdatePreference(ctx context.Context, id ServiceID, f func(*Preference) error) error {
+	for try := 0; ; try++ {
+		read, err := c.Preference(ctx, id)
+		if err != nil {
+			return err
+		}
+		next := read
+		next.Channels = maps.Clone(read.Channels)
+		if next.Channels == nil {
+			next.Channels = Channels{}
+		}
+		if err := f(&next); err != nil {
+			return err
+		}
+		err = c.setPreference(ctx, id, next, func(is Preference) error {
+			if !reflect.DeepEqual(read, is) {
+				return errStale
+			}
+			return nil
+		})
+		if !errors.Is(err, errStale) {
+			return err
+		}
+		if try == conflictTries {
+			return ErrBusy
+		}
+		pause(ctx, jitter(try, time.Millisecond, 100*time.Millisecond))
+	}
+}
+
 // SetPreference says what one service may do. While undecided, or with a SettingsVersion that is not the current one, it is
 // ErrConflict; an unknown service is ErrNotFound. What it takes away is no longer sent when SetPreference returns: see
 // [InFlightError].
 func (c *Citizen) SetPreference(ctx context.Context, id ServiceID, p Preference) error {
+	return c.setPreference(ctx, id, p, func(Preference) error { return nil })
+}
+
+// setPreference asks check with what held just before.
+func (c *Citizen) setPreference(ctx context.Context, id ServiceID, p Preference, check func(is Preference) error) error {
 	owner, err := c.begin(ctx)
 	if err != nil {
 		return err
@@ -383,9 +420,13 @@ func (c *Citizen) SetPreference(ctx context.Context, id ServiceID, p Preference)
 	p.Channels = maps.Clone(p.Channels)
 	return c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, service: id,
 		preference: func(cs *consentState, s *serviceRecord) (*preferenceRecord, error) {
-			switch {
-			case s == nil:
+			if s == nil {
 				return nil, ErrNotFound
+			}
+			if err := check(c.e.effective(cs, s)); err != nil {
+				return nil, err
+			}
+			switch {
 			case cs.profile == nil || cs.profile.Mode == Undecided:
 				return nil, fmt.Errorf("%w: no mode was chosen yet", ErrConflict)
 			case p.SettingsVersion != 0 && p.SettingsVersion != cs.profile.SettingsVersion:

@@ -260,6 +260,58 @@ func TestPreference(t *testing.T) {
 		require.NoError(t, c.SetPreference(ctx, mensa, appio.Preference{Inbox: true}), "0 is whichever is current")
 	})
 
+	t.Run("an update sees what holds, and what came between", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		w.put()
+		c := w.enrol(giuseppe, appio.Auto)
+		update := func(f func(p *appio.Preference) error) error { return c.UpdatePreference(ctx, mensa, f) }
+		shown := func() appio.Preference {
+			p, err := c.Preference(ctx, mensa)
+			require.NoError(t, err)
+			return p
+		}
+		require.NoError(t, update(func(p *appio.Preference) error {
+			require.Equal(t, shown(), *p, "what follows from the mode")
+			p.Channels[appio.Push] = appio.Generic
+			return nil
+		}))
+		want := appio.Preference{
+			Inbox: true, Channels: appio.Channels{appio.Email: appio.Full, appio.Push: appio.Generic}, ReadStatus: true, SettingsVersion: 1,
+		}
+		require.Equal(t, want, shown())
+
+		calls := 0
+		require.NoError(t, update(func(p *appio.Preference) error {
+			if calls++; calls == 1 {
+				require.NoError(t, update(func(p *appio.Preference) error { p.Channels[appio.Email] = appio.None; return nil }))
+			}
+			p.ReadStatus = false
+			return nil
+		}))
+		require.Equal(t, 2, calls)
+		want.ReadStatus, want.Channels[appio.Email] = false, appio.None
+		require.Equal(t, want, shown(), "neither change is lost")
+
+		calls = 0
+		require.NoError(t, update(func(p *appio.Preference) error {
+			if calls++; calls == 1 {
+				require.NoError(t, c.SetMode(ctx, appio.Manual))
+			}
+			p.Digest = true
+			return nil
+		}))
+		require.Equal(t, 2, calls)
+		require.Equal(t, appio.Preference{Channels: appio.Channels{}, SettingsVersion: 2, Digest: true}, shown(), "by the new settings")
+
+		require.ErrorIs(t, update(func(p *appio.Preference) error { p.SettingsVersion = 1; return nil }), appio.ErrConflict)
+		mine := errors.New("mine")
+		require.ErrorIs(t, update(func(p *appio.Preference) error { p.Inbox = true; return mine }), mine)
+		require.False(t, shown().Inbox)
+		require.ErrorIs(t, c.UpdatePreference(ctx, "nobody", func(*appio.Preference) error { return nil }), appio.ErrNotFound)
+		require.ErrorIs(t, w.person(matteo).UpdatePreference(ctx, mensa, func(*appio.Preference) error { return nil }), appio.ErrConflict)
+	})
+
 	t.Run("its channels are checked", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

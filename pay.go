@@ -46,6 +46,23 @@ func (c *Citizen) ScanNotice(ctx context.Context, text string) (Debt, error) {
 	})
 }
 
+// Debt asks the gateway what is to be paid of a notice now, whoever it is of, and keeps nothing of it. What cannot be paid is a
+// *[pagopa.Fault].
+func (c *Citizen) Debt(ctx context.Context, id pagopa.RPTID) (Debt, error) {
+	if !id.Valid() {
+		return Debt{}, invalid("RPTID", "a creditor's code and a notice number")
+	}
+	owner, err := c.beginPayment(ctx, id)
+	if err != nil {
+		return Debt{}, err
+	}
+	before, err := c.bill(ctx, owner, id)
+	if err != nil {
+		return Debt{}, err
+	}
+	return c.e.verify(ctx, id, before)
+}
+
 // Pay begins the payment of a notice, of a message or from paper, and says where the citizen goes on with it. Asked again before the
 // checkout has ended it is the same payment. What is paid, or cannot be paid, is a *[pagopa.Fault]; a notice that is not valid after
 // its due date is then ErrExpired; a person without a profile is ErrNotFound.

@@ -434,6 +434,39 @@ func TestScanNotice(t *testing.T) {
 	requireField(t, err, "RPTID", "")
 }
 
+func TestDebt(t *testing.T) {
+	t.Parallel()
+	g := &gateway{}
+	w, ctx := newTown(t, withPayments(g)), t.Context()
+	s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+	want := appio.Debt{RPTID: rptID, Amount: 56_78, Payee: "Comune di Esempio", Description: "TARI 2026", Due: time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)}
+	for _, who := range []*appio.Citizen{c, w.person(matteo)} { // who has no profile, and may ask all the same
+		d, err := who.Debt(ctx, rptID)
+		require.NoError(t, err)
+		require.Equal(t, want, d)
+		bills, err := who.Bills(ctx)
+		require.NoError(t, err)
+		require.Empty(t, bills)
+	}
+	id := w.send(s, messageTo(giuseppe, withNotice))
+	g.verify = func(pagopa.RPTID) (appio.Debt, error) {
+		return appio.Debt{}, &pagopa.Fault{Category: pagopa.PaymentDuplicated}
+	}
+	_, err := c.Debt(ctx, rptID)
+	var fault *pagopa.Fault
+	require.ErrorAs(t, err, &fault)
+	require.True(t, fault.Paid())
+	w.flush()
+	m, err := c.Message(ctx, id)
+	require.NoError(t, err)
+	require.Equal(t, appio.Paid, m.PaymentState, "what was heard is news")
+	_, err = c.Debt(ctx, pagopa.RPTID{Creditor: comune, Notice: "1"})
+	requireField(t, err, "RPTID", "")
+	w, ctx = newTown(t), t.Context()
+	_, err = w.person(giuseppe).Debt(ctx, rptID)
+	require.ErrorIs(t, err, appio.ErrUnsupported)
+}
+
 // Where a bill cannot be read it is put aside, and what is said of the notice from then on makes a new one.
 func TestDamagedBill(t *testing.T) {
 	t.Parallel()
