@@ -102,7 +102,8 @@ func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, e
 
 // ConfirmAddress redeems the token of a [Validation], without a login: the address counts as its owner's from now on. It can
 // be redeemed again, and then does nothing. A token that this engine did not make, that another one replaced, or whose address
-// has changed, was removed, or came back undeliverable is ErrUnauthorized; after [ValidationFor] it is ErrExpired.
+// has changed, was removed, or came back undeliverable is ErrUnauthorized; after [ValidationFor] it is ErrExpired. Where the route says
+// Unique, an address that somebody else has proved is ErrTaken.
 func (e *Engine) ConfirmAddress(ctx context.Context, token string) error {
 	if err := e.ready(ctx); err != nil {
 		return err
@@ -111,8 +112,29 @@ func (e *Engine) ConfirmAddress(ctx context.Context, token string) error {
 	if err := e.codec.openToken(proofPurpose, token, &p); err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(token))
-	err := e.changeConsent(ctx, store.Owner(p.Owner), consentChange{by: ByToken, what: ValidatedAddress,
+	for try := 0; ; try++ {
+		err := e.confirmAddress(ctx, &p, sha256.Sum256([]byte(token)))
+		if !errors.Is(err, errStale) {
+			return err
+		}
+		if try == conflictTries {
+			return ErrBusy
+		}
+		pause(ctx, jitter(try, time.Millisecond, 100*time.Millisecond))
+	}
+}
+
+func (e *Engine) confirmAddress(ctx context.Context, p *proof, sum [sha256.Size]byte) error {
+	owner := store.Owner(p.Owner)
+	channel, value, err := e.toConfirm(ctx, owner, p.Address, sum)
+	if err != nil {
+		return err
+	}
+	taken, err := e.take(ctx, owner, channel, value)
+	if err != nil {
+		return err
+	}
+	err = e.changeConsent(ctx, owner, consentChange{by: ByToken, what: ValidatedAddress,
 		profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
 			now := e.now()
 			next, err := before.withAddress(p.Address, func(a *addressRecord) error {
@@ -123,6 +145,8 @@ func (e *Engine) ConfirmAddress(ctx context.Context, token string) error {
 					return errUnchanged
 				case !now.Before(fromMicro(a.ProofAt).Add(ValidationFor)):
 					return fmt.Errorf("%w: the validation was asked for too long ago", ErrExpired)
+				case taken.stale() || e.unique(a.Channel) && (a.Channel != channel || a.Value != value):
+					return errStale
 				}
 				a.ValidatedAt = toMicro(now)
 				return nil
@@ -136,6 +160,24 @@ func (e *Engine) ConfirmAddress(ctx context.Context, token string) error {
 		return ErrUnauthorized
 	}
 	return err
+}
+
+// toConfirm is the address that a token would prove, as it is before the change that asks about it again; empty: there is nothing to
+// take.
+func (e *Engine) toConfirm(ctx context.Context, owner store.Owner, id string, sum [sha256.Size]byte) (channel, value string, err error) {
+	d, err := e.view(ctx, owner, store.Range{}, "", profileKeys...)
+	if err != nil {
+		return "", "", err
+	}
+	p, err := d.readProfile()
+	if err != nil || p == nil {
+		return "", "", err
+	}
+	a := p.address(id)
+	if a == nil || a.ValidatedAt != 0 || subtle.ConstantTimeCompare(a.Proof, sum[:]) != 1 {
+		return "", "", nil
+	}
+	return a.Channel, a.Value, nil
 }
 
 // Bounced redeems Delivery.Bounce, without a login: mail to the address came back, and nothing is sent there until it is validated

@@ -20,6 +20,7 @@ type Route struct {
 	Default     Content // once a citizen chose a mode. Push: Generic.
 	Secure      Content // the most for a secure service or message. Push: Generic.
 	Unvalidated bool    // addresses need no proof. Push: true.
+	Unique      bool    // of those who prove the same address only the first can; its case does not matter. It holds for what is proved from then on. Not with Unvalidated or ByCode.
 	Reminders   bool    // reminders go by it too. Push: true.
 	Interrupts  bool    // it disturbs who gets it, and keeps the citizen's quiet hours. Push: true.
 	Bounces     bool    // deliveries have a token for Engine.Bounced. Not with Unvalidated or ByCode.
@@ -158,6 +159,8 @@ func validRoutes(routes []Route, o *Options) error {
 			return invalid(field, "Default and Secure: None, Generic or Full")
 		case r.Bounces && (r.Unvalidated || r.ByCode):
 			return invalid(field+".Bounces", "only for addresses that need proof")
+		case r.Unique && (r.Unvalidated || r.ByCode):
+			return invalid(field+".Unique", "only for addresses that need proof")
 		case r.Timeout < 0 || r.Timeout > o.longest():
 			return invalid(field+".Timeout", "at most nine tenths of Options.Lease, less Margin")
 		case r.Workers < 0 || r.Workers > 10_000:

@@ -153,7 +153,7 @@ func (c *Citizen) SetMode(ctx context.Context, m Mode) error {
 
 // UpdateProfile changes the profile by f, which gets the current one and may be called again after a conflict; its error ends
 // the update. The profile is made if there was none. What the change takes away is no longer sent when UpdateProfile returns:
-// see [InFlightError].
+// see [InFlightError]. An address that it says is proved, and that somebody else has proved, is ErrTaken where its route says Unique.
 func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) error {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -173,6 +173,10 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 		if err := c.e.completeProfile(&current, next); err != nil {
 			return err
 		}
+		taken, err := c.e.takeNew(ctx, owner, &current, next)
+		if err != nil {
+			return err
+		}
 		err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, profile: func(before *profileRecord, now uint32) (*profileRecord, error) {
 			version := 0
 			if before != nil {
@@ -180,7 +184,7 @@ func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) err
 			} else {
 				now = 0
 			}
-			if version != current.Version || now != life {
+			if version != current.Version || now != life || taken.stale() {
 				return nil, errStale
 			}
 			return newProfileRecord(c.id.Code, next), nil

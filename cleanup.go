@@ -186,6 +186,17 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 				debtor = debtorRecord{}
 			}
 		}
+		var taken takenRecord // likewise
+		if isTaken(&rec) && e.codec.of(rec.Owner).open(&rec, &taken) == nil {
+			holds, err := e.stillTaken(ctx, rec.Owner, &taken)
+			if err != nil {
+				e.log().Error("whether somebody still has an address could not be read, and will be", "err", err)
+				return nil
+			}
+			if !holds {
+				taken = takenRecord{}
+			}
+		}
 		o.apply = func(tx *draft) error {
 			now := tx.get(rec.Key)
 			if now == nil || !now.Due.Equal(rec.Due) || !perishes(&rec) {
@@ -198,6 +209,9 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			}
 			if debtor.Citizen != "" {
 				return tx.putDebtor(&debtor, micro(e.now()))
+			}
+			if taken.Citizen != "" {
+				return tx.putTaken(&taken, micro(e.now()))
 			}
 			tx.del(rec.Key)
 			return nil
@@ -215,7 +229,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 
 // perishes reports whether a record is of those that go when their time has passed.
 func perishes(r *store.Record) bool {
-	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || isDebtor(r) ||
+	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || isDebtor(r) || isTaken(r) ||
 		r.Key == keyNews && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 

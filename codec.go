@@ -47,6 +47,7 @@ const (
 	orgOwner     = "o/"
 	keyOwner     = "k/"
 	noticeOwner  = "p/"
+	addressOwner = "e/"
 )
 
 // ownerMeta has what kind of store this is.

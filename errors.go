@@ -29,6 +29,8 @@ var (
 	ErrNotFound = errors.New("appio: not found")
 	// ErrConflict is returned when what was read has changed since, or a Key was used for another message.
 	ErrConflict = errors.New("appio: conflict")
+	// ErrTaken is returned for an address that somebody else has proved: see Route.Unique.
+	ErrTaken = errors.New("appio: taken")
 	// ErrExpired is returned for what is too late.
 	ErrExpired = errors.New("appio: expired")
 	// ErrBusy is returned when too many change one citizen at once; nothing was changed, and it may be tried again.

@@ -191,6 +191,7 @@ var recordKinds = map[string]func() any{
 	"receipt":       func() any { return &receiptRecord{} },
 	"effect":        func() any { return &effectRecord{} },
 	"debtor":        func() any { return &debtorRecord{} },
+	"taken":         func() any { return &takenRecord{} },
 	"news":          func() any { return &newsRecord{} },
 	"spread":        func() any { return &spreadRecord{} },
 	"paused":        func() any { return &pauseRecord{} },
@@ -350,6 +351,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	})
 	add("effect", person, nil, store.Record{Key: prefixEffect + bill[len(prefixBill):], Lane: effectLane(person.owner), Due: goldenTime},
 		&effectRecord{Notice: string(owed.owner), Bill: string(bill)})
+	add("taken", c.of(c.address(Email, "maria@example.it")), nil, store.Record{Key: keyTaken, Lane: cleanUpLane(c.address(Email, "maria@example.it")),
+		Due: goldenTime.Add(keepTaken)}, &takenRecord{Citizen: string(person.owner), At: at})
 	add("debtor", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner)}, &debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
 	add("debtor.due", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner), Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepDebtor)},
 		&debtorRecord{Citizen: string(person.owner), Bill: string(bill)})

@@ -353,7 +353,7 @@ func laneKind(lane store.Lane) string {
 
 func ownerKind(o store.Owner) string {
 	for prefix, kind := range map[string]string{
-		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", string(ownerMeta): "store",
+		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", addressOwner: "address", string(ownerMeta): "store",
 	} {
 		if strings.HasPrefix(string(o), prefix) {
 			return kind
@@ -377,7 +377,7 @@ var (
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
 		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
 		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
-		"service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
+		"address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
 	}
 )
 

@@ -251,6 +251,8 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&d) && rec.Key != prefixDebtor+store.Key(d.Citizen) {
 			r.problem(kind, "", "it is another citizen")
 		}
+	case "taken address":
+		into(&takenRecord{})
 	case "news of a notice":
 		into(&newsRecord{})
 	case "spreading of news":

@@ -65,6 +65,7 @@ const (
 	prefixChange              = "L/" // of a service; + number: what happened to it
 	prefixMember              = "u/" // of an organization; + pseudonym of a member
 	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
+	keyTaken        store.Key = "C"  // of an address: who has proved it
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
@@ -645,6 +646,12 @@ type effectRecord struct {
 type debtorRecord struct {
 	Citizen string `msgpack:"c"` // name of the owner
 	Bill    string `msgpack:"b"`
+}
+
+// A takenRecord names the citizen who has proved an address, or is about to. It is a hint: an erasure leaves it behind.
+type takenRecord struct {
+	Citizen string `msgpack:"c"` // name of the owner
+	At      int64  `msgpack:"t"`
 }
 
 // A reminderRecord is when a message, or a bill, is reminded of. It is due with the next reminder; that of a bill stays when there is none.
