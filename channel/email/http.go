@@ -46,7 +46,8 @@ func WithdrawHandler(e Withdrawer) http.Handler {
 }
 
 // ValidationHandler is what Options.Validate leads to: a GET shows a page with a button, and the POST that this sends confirms the address.
-// It is 400 for a token that is none, or no longer good, and 503 if it should be sent again.
+// It is 400 for a token that is none, or no longer good, 409 where somebody else has proved the address, and 503 if it should be sent
+// again.
 func ValidationHandler(e Confirmer) http.Handler {
 	return &linkHandler{
 		ask: func(w *words) ask { return ask{w.confirmTitle, w.confirmAsk, w.confirm} },
@@ -59,6 +60,8 @@ func ValidationHandler(e Confirmer) http.Handler {
 				return http.StatusBadRequest, w.badLink
 			case errors.Is(err, appio.ErrExpired):
 				return http.StatusBadRequest, w.oldLink
+			case errors.Is(err, appio.ErrTaken):
+				return http.StatusConflict, w.taken
 			}
 			return http.StatusServiceUnavailable, w.later
 		},

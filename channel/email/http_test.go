@@ -103,7 +103,7 @@ func TestAnswersOfTheLinks(t *testing.T) {
 		err               error
 		withdraw, confirm int
 	}{
-		{nil, 200, 200}, {appio.ErrUnauthorized, 400, 400}, {appio.ErrExpired, 503, 400}, {appio.ErrBusy, 503, 503}, {errors.New("secret"), 503, 503},
+		{nil, 200, 200}, {appio.ErrUnauthorized, 400, 400}, {appio.ErrExpired, 503, 400}, {appio.ErrTaken, 503, 409}, {appio.ErrBusy, 503, 503}, {errors.New("secret"), 503, 503},
 		{&appio.InFlightError{}, 202, 503}, {context.Canceled, 503, 503},
 	} {
 		answer = c.err

@@ -18,8 +18,8 @@ type words struct {
 	validation, asked, validUntil, notAsked, confirm                           string
 	reminders                                                                  map[appio.ReminderKind]string
 
-	withdrawTitle, withdrawAsk, withdrawButton, withdrawn, withdrawnLate  string
-	confirmTitle, confirmAsk, confirmed, badLink, oldLink, later, tooLong string
+	withdrawTitle, withdrawAsk, withdrawButton, withdrawn, withdrawnLate         string
+	confirmTitle, confirmAsk, confirmed, badLink, oldLink, taken, later, tooLong string
 }
 
 // wordsOf is English for "en" and its variants (BCP 47), Italian for every other language.
@@ -55,6 +55,7 @@ var italian = words{
 	confirmed: "Fatto: il tuo indirizzo è confermato.",
 	badLink:   "Questo collegamento non è valido. Forse l’indirizzo è cambiato, o hai ricevuto un collegamento più recente.",
 	oldLink:   "Questo collegamento è scaduto. Chiedine un altro dalle tue preferenze.",
+	taken:     "Questo indirizzo è già di un’altra persona. Indicane un altro nelle tue preferenze.",
 	later:     "Non è stato possibile. Riprova tra qualche minuto.", tooLong: "La richiesta non è valida.",
 }
 
@@ -83,6 +84,7 @@ var english = words{
 	confirmed: "Done: your address is confirmed.",
 	badLink:   "This link is not valid. Perhaps the address has changed, or you were sent a newer link.",
 	oldLink:   "This link has expired. Please ask for another one in your preferences.",
+	taken:     "This address is somebody else's already. Please enter another one in your preferences.",
 	later:     "This did not work. Please try again in a few minutes.", tooLong: "The request is not valid.",
 }
 
