@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,6 +28,9 @@ type Firebase struct {
 	// connections.
 	Client *http.Client
 }
+
+// Format prints nothing of the key.
+func (Firebase) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "FCM") }
 
 type fcm struct {
 	url    string

@@ -109,6 +109,14 @@ func TestAnInstallationInALogHasNoToken(t *testing.T) {
 	}
 }
 
+func TestAnAccountInALogHasNoKey(t *testing.T) {
+	t.Parallel()
+	o := push.Firebase{Account: []byte("top secret")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+		require.Equal(t, "FCM FCM", fmt.Sprintf(verb+" "+verb, o, &o), verb)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for text := range installations {
 		f.Add(text)

@@ -482,7 +482,7 @@ func TestErrorsSayNothingOfTheEndpoint(t *testing.T) {
 	o := p.options()
 	o.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("s3cr3t") }}
 	d.Address.Value = "https://s3cr3t.example.org.:" + strconv.Itoa(int(o.Ports[0])) + "/"
-	require.EqualError(t, open(t, o).Deliver(t.Context(), d), "webhook: the name of the host was not found")
+	require.EqualError(t, open(t, o).Deliver(t.Context(), d), "webhook: the name of the host could not be resolved")
 }
 
 // TestSuccessIsTheStatus has an endpoint that says yes and then goes on and on, or breaks off: it has taken the delivery.

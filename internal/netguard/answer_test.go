@@ -211,7 +211,7 @@ func TestErrorsAreClean(t *testing.T) {
 	o.Resolver = always("127.0.0.1")
 	look("another host's certificate", strings.Replace(target, "127.0.0.1", "service.example", 1), o, "the certificate of the host is not valid", nil)
 	o.Resolver = always()
-	look("a name that is not there", strings.Replace(target, "127.0.0.1", "service.example", 1), o, "the name of the host was not found", nil)
+	look("a name that is not there", strings.Replace(target, "127.0.0.1", "service.example", 1), o, "the name of the host could not be resolved", nil)
 	o.Resolver = always("10.0.0.1", "fd00::1")
 	look("a name of a private address", strings.Replace(target, "127.0.0.1", "service.example", 1), o, "not an address that may be reached", ErrRefused)
 	plain := answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -187,7 +187,7 @@ func TestNothingLeadsIntoTheHostsNetwork(t *testing.T) {
 					var u *url.Error
 					if !errors.As(err, &u) { // it is a URL
 						says := err.Error()
-						require.True(t, errors.Is(err, ErrRefused) || says == "the name of the host was not found", "%s: %s", target, says)
+						require.True(t, errors.Is(err, ErrRefused) || says == "the name of the host could not be resolved", "%s: %s", target, says)
 					}
 				}
 			}

@@ -31,7 +31,7 @@ func Clean(ctx context.Context, err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 	case errors.As(err, &name):
-		return errors.New("the name of the host was not found")
+		return errors.New("the name of the host could not be resolved")
 	case errors.As(err, &certificate):
 		return errors.New("the certificate of the host is not valid")
 	case errors.As(err, &number):

@@ -23,13 +23,23 @@ func Units(s string) int {
 }
 
 // TagRule says what [ValidTag] asks for.
-const TagRule = "a language tag of 2 to 35 letters, digits and hyphens (BCP 47)"
+const TagRule = "a language tag, such as it or de-AT (BCP 47)"
 
-// ValidTag reports whether s may be a language tag. Which tags there are it does not know.
+// ValidTag reports whether s may be a language tag: parts of one to eight letters and digits, the first of two letters or more. Which
+// tags there are it does not know.
 func ValidTag(s string) bool {
-	return len(s) >= 2 && len(s) <= 35 && !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
+	parts := strings.Split(s, "-")
+	for i, part := range parts {
+		if len(part) < 1 || len(part) > 8 || i == 0 && len(part) < 2 {
+			return false
+		}
+		for _, r := range part {
+			if letter := 'a' <= r|0x20 && r|0x20 <= 'z'; !letter && (i == 0 || r < '0' || r > '9') {
+				return false
+			}
+		}
+	}
+	return len(s) <= 35
 }
 
 // Primary is the first part of a tag: "de" of "de-AT".
