@@ -14,8 +14,12 @@ import (
 // Handler serves an engine. It starts nothing and keeps nothing but the options, and is safe for concurrent use; the engine is the
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
+	return newHandler(e, o, messageRoutes, profileRoutes)
+}
+
+func newHandler(e *appio.Engine, o *Options, routes ...[]route) *api {
 	a := &api{e: e, o: o.withDefaults(), mux: http.NewServeMux()}
-	for _, rs := range [][]route{messageRoutes, profileRoutes} {
+	for _, rs := range routes {
 		for i := range rs {
 			r := &rs[i]
 			if r.who == citizen && a.o.Citizen == nil {
@@ -57,6 +61,9 @@ type call struct {
 // ServeHTTP answers one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := &matching{to: w, began: time.Now()}
+	if r.ContentLength != 0 { // until the body has been read whole, or the server has given up on it
+		_ = http.NewResponseController(w).SetReadDeadline(m.began.Add(a.o.BodyTimeout))
+	}
 	a.mux.ServeHTTP(m, r)
 	if !m.matched {
 		a.answerUnmatched(m)
@@ -116,9 +123,6 @@ func (a *api) serve(m *matching, r *http.Request, rt *route) {
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), a.o.BodyTimeout+a.o.Timeout)
 	defer cancel()
-	if r.ContentLength != 0 { // until the body has been read whole, or the server has given up on it
-		_ = http.NewResponseController(m.to).SetReadDeadline(m.began.Add(a.o.BodyTimeout))
-	}
 	c := &call{api: a, route: rt, w: m.to, r: r, ctx: ctx}
 	ans, err := c.answer()
 	if err != nil {

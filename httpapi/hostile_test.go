@@ -1,0 +1,277 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
+)
+
+// journal is a log that can be read while it is written.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
+// echo are routes for what no path of IO does.
+var echo = []route{
+	{"POST /echo", anybody, 0, func(c *call) (answer, error) {
+		var v struct {
+			Text string `json:"text"`
+		}
+		err := c.body(&v)
+		return ok(v), err
+	}},
+	{"POST /deaf", anybody, 0, func(*call) (answer, error) { return noContent, nil }},
+	{"POST /slow", anybody, 0, func(c *call) (answer, error) {
+		var v struct{}
+		if err := c.body(&v); err != nil {
+			return answer{}, err
+		}
+		select {
+		case <-time.After(300 * time.Millisecond):
+			return noContent, nil
+		case <-c.ctx.Done():
+			return answer{}, c.ctx.Err()
+		}
+	}},
+	{"GET /large", anybody, 0, func(*call) (answer, error) { return ok(raw{"text/plain", make([]byte, 64<<20)}), nil }},
+	{"GET /panic", anybody, 0, func(*call) (answer, error) { panic("RSSMRA85M10H501S") }},
+	{"GET /never", anybody, 0, func(c *call) (answer, error) { <-c.ctx.Done(); return answer{}, c.ctx.Err() }},
+}
+
+func served(t *testing.T, o *Options) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(newHandler(nil, o, echo))
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func dial(t *testing.T, srv *httptest.Server) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	return c
+}
+
+// A client that sends its body too slowly, or not at all, has its connection for BodyTimeout, whether anybody reads the body or not.
+func TestSlowBodies(t *testing.T) {
+	t.Parallel()
+	srv := served(t, &Options{BodyTimeout: 100 * time.Millisecond})
+	for path, status := range map[string]string{"/echo": "408", "/deaf": "204", "/none": "404"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			c := dial(t, srv)
+			began := time.Now()
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"te", path)
+			b, err := io.ReadAll(c)
+			require.NoError(t, err, "the connection ends")
+			require.Less(t, time.Since(began), 15*time.Second)
+			require.Contains(t, string(b), "HTTP/1.1 "+status+" ")
+		})
+	}
+}
+
+// The time for a body is over with the body: neither what is done with it nor the next request is cut short.
+func TestBodyTimeoutEnds(t *testing.T) {
+	t.Parallel()
+	srv := served(t, &Options{BodyTimeout: 100 * time.Millisecond})
+	c := dial(t, srv)
+	r := bufio.NewReader(c)
+	for range 2 {
+		fmt.Fprint(c, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+		resp, err := http.ReadResponse(r, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNoContent, resp.StatusCode)
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// A client that does not read its answer has it for Timeout.
+func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	done := make(chan time.Duration, 1)
+	srv := served(t, &Options{Timeout: 200 * time.Millisecond, Served: func(_ string, _ int, took time.Duration) { done <- took }})
+	c := dial(t, srv)
+	fmt.Fprint(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+	select {
+	case took := <-done:
+		require.GreaterOrEqual(t, took, 200*time.Millisecond)
+	case <-time.After(15 * time.Second):
+		t.Fatal("the handler waits for who does not read")
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	srv := served(t, &Options{BodyTimeout: time.Millisecond, Timeout: 50 * time.Millisecond})
+	resp, err := http.Get(srv.URL + "/never")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Equal(t, "1", resp.Header.Get("Retry-After"))
+}
+
+func TestPanicsAreAnswered(t *testing.T) {
+	t.Parallel()
+	var log journal
+	srv := served(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 {
+		resp, err := http.Get(srv.URL + "/panic")
+		require.NoError(t, err)
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		require.NoError(t, err)
+		require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+		require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+		require.JSONEq(t, `{"title":"Internal server error","status":500}`, string(b))
+	}
+	require.Contains(t, log.String(), `route="GET /panic"`)
+	require.Contains(t, log.String(), "hostile_test.go")
+	require.NotContains(t, log.String(), "RSSMRA85M10H501S")
+}
+
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(newHandler(nil, &Options{BodyTimeout: 100 * time.Millisecond}, echo))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	for range 2 {
+		resp, err := srv.Client().Post(srv.URL+"/echo", "application/json", strings.NewReader(`{"text":"x"}`))
+		require.NoError(t, err)
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		require.NoError(t, err)
+		require.Equal(t, 2, resp.ProtoMajor)
+		require.Equal(t, `{"text":"x"}`, string(b))
+		time.Sleep(200 * time.Millisecond)
+	}
+	body, end := io.Pipe()
+	defer end.Close()
+	req, err := http.NewRequest("POST", srv.URL+"/echo", body)
+	require.NoError(t, err)
+	resp, err := srv.Client().Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusRequestTimeout, resp.StatusCode)
+}
+
+func TestServed(t *testing.T) {
+	t.Parallel()
+	type one struct {
+		route  string
+		status int
+	}
+	got := make(chan one, 1)
+	srv := served(t, &Options{Served: func(route string, status int, took time.Duration) {
+		if took <= 0 {
+			route = "took no time"
+		}
+		got <- one{route, status}
+	}})
+	for path, want := range map[string]one{
+		"/none?RSSMRA85M10H501S": {"", 404}, "/echo": {"", 405}, "/panic": {"GET /panic", 500}, "/panic/": {"", 404},
+	} {
+		resp, err := http.Get(srv.URL + path)
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, want, <-got, path)
+	}
+}
+
+// failing is a store that fails when it is told to.
+type failing struct {
+	store.Store
+	err atomic.Pointer[error]
+}
+
+func (s *failing) View(ctx context.Context, reads []store.Read) ([]store.Snapshot, error) {
+	if err := s.err.Load(); err != nil {
+		return nil, *err
+	}
+	return s.Store.View(ctx, reads)
+}
+
+func (s *failing) Commit(ctx context.Context, changes []store.Change) ([]error, error) {
+	if err := s.err.Load(); err != nil {
+		return nil, *err
+	}
+	return s.Store.Commit(ctx, changes)
+}
+
+// A store that fails is 500, or 503 where it is known that nothing was changed, and the log says why, without a word of who it was about.
+func TestFailingStores(t *testing.T) {
+	t.Parallel()
+	s := &failing{Store: memstore.New()}
+	e, err := appio.New(s, &appio.Options{Keys: appio.RandomKeys()})
+	require.NoError(t, err)
+	defer e.Close()
+	ctx := context.Background()
+	const key = "key-of-the-service"
+	require.NoError(t, e.PutService(ctx, appio.Service{ID: "mensa", Name: "Mensa", Organization: "15376371009", State: appio.Live}))
+	require.NoError(t, e.PutKey(ctx, "mensa", appio.Primary, key))
+	var log journal
+	srv := httptest.NewServer(Handler(e, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}))
+	defer srv.Close()
+	const code = "RSSMRA85M10H501S"
+	body := `{"content":{"subject":"Iscrizione alla mensa","markdown":"` + strings.Repeat("Le iscrizioni aprono. ", 6) + `"}}`
+	ask := func(method, path string) (int, string) {
+		req, err := http.NewRequest(method, srv.URL+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set(KeyHeader, key)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(b)
+	}
+	for failure, want := range map[error]int{
+		fmt.Errorf("%w: disk", store.ErrFailed): 500, errors.New("something else"): 500, store.ErrCorrupt: 500, store.ErrFull: 503,
+	} {
+		s.err.Store(&failure)
+		for _, c := range [][2]string{{"POST", "/api/v1/messages/" + code}, {"GET", "/api/v1/messages/" + code + "/01BX9NSMKVXXS5PSP2FATZMYYY"}, {"GET", "/api/v1/profiles/" + code}} {
+			status, b := ask(c[0], c[1])
+			require.Equal(t, want, status)
+			require.NotContains(t, b, "disk")
+		}
+		s.err.Store(nil)
+		status, _ := ask("POST", "/api/v1/messages/"+code)
+		require.Equal(t, 201, status)
+	}
+	require.Contains(t, log.String(), `route="POST /api/v1/messages/{fiscal_code}"`)
+	require.Contains(t, log.String(), "disk")
+	require.NotContains(t, log.String(), code)
+}
