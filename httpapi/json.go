@@ -335,19 +335,20 @@ func (d *decoder) string() (string, error) {
 func (d *decoder) escaped(from int) (string, error) {
 	s := append(make([]byte, 0, 2*(d.at-from)+64), d.b[from:d.at]...)
 	for d.at < len(d.b) {
-		c := d.b[d.at]
-		switch {
-		case c == '"':
+		from := d.at
+		for d.at < len(d.b) && d.b[d.at] != '"' && d.b[d.at] != '\\' && d.b[d.at] >= ' ' {
+			d.at++
+		}
+		s = append(s, d.b[from:d.at]...)
+		switch d.peek() {
+		case '"':
 			d.at++
 			return string(s), nil
-		case c < ' ':
-			return "", d.malformed()
-		case c != '\\':
-			s = append(s, c)
+		case '\\':
 			d.at++
-			continue
+		default:
+			return "", d.malformed()
 		}
-		d.at++
 		if i := strings.IndexByte(`"\/bfnrt`, d.peek()); i >= 0 && d.peek() != 0 {
 			s = append(s, "\"\\/\b\f\n\r\t"[i])
 			d.at++
