@@ -370,6 +370,38 @@ func (e *Engine) effective(cs *consentState, s *serviceRecord) Preference {
 	return p
 }
 
+// Activation is whether a Special service serves the citizen, as it last said, whatever the citizen's own choices are; a Pending one that
+// no longer counts is Inactive. One that is not Special, or not known, is ErrNotFound.
+func (c *Citizen) Activation(ctx context.Context, id ServiceID) (Activation, error) {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return Inactive, err
+	}
+	if id.validate() != nil {
+		return Inactive, ErrNotFound
+	}
+	d, err := c.e.viewConsent(ctx, owner, id)
+	if err != nil {
+		return Inactive, err
+	}
+	s, err := d.service(id)
+	if err != nil {
+		return Inactive, err
+	}
+	if s == nil || s.Category != Special {
+		return Inactive, ErrNotFound
+	}
+	cs, err := d.readConsent(id)
+	if err != nil {
+		return Inactive, err
+	}
+	f := c.e.facts(cs, s, false, c.e.now())
+	if f.Activation == Pending && f.Age >= PendingFor {
+		return Inactive, nil
+	}
+	return f.Activation, nil
+}
+
 // UpdatePreference changes what one service may do by f, which gets what [Citizen.Preference] gives and may be called again after a
 // conflict; its error ends the update. Otherwise it is like [Citizen.SetPreference]: a SettingsVersion that f leaves at 0 is the current one.
 func (c *Citizen) UpdatePreference(ctx context.Context, id ServiceID, f func(*Preference) error) error {

@@ -349,6 +349,31 @@ func TestPreference(t *testing.T) {
 		}
 	})
 
+	t.Run("whether a special service serves somebody, also who has not come yet", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		s := w.put(func(s *appio.Service) { s.Category = appio.Special })
+		c := w.person(giuseppe)
+		is := func(want appio.Activation) {
+			t.Helper()
+			got, err := c.Activation(ctx, mensa)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		}
+		is(appio.Inactive)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Pending, time.Time{}))
+		is(appio.Pending)
+		w.advance(appio.PendingFor)
+		is(appio.Inactive)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}))
+		is(appio.Active)
+		w.put()
+		for _, id := range []appio.ServiceID{mensa, "nobody", ""} {
+			_, err := c.Activation(ctx, id)
+			require.ErrorIs(t, err, appio.ErrNotFound)
+		}
+	})
+
 	t.Run("for a special service the inbox is whether it serves the citizen", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
