@@ -33,7 +33,7 @@ func (c *call) authenticate() error {
 		if err != nil {
 			return err
 		}
-		c.citizen = c.e.Citizen(id)
+		c.citizen, c.identity = c.e.Citizen(id), id
 	}
 	return nil
 }

@@ -54,8 +54,9 @@ type call struct {
 	ctx   context.Context
 
 	// Who makes it, as the route asks for: one of these.
-	sender  *appio.Sender
-	citizen *appio.Citizen
+	sender   *appio.Sender
+	citizen  *appio.Citizen
+	identity appio.Identity // of the citizen
 }
 
 // ServeHTTP answers one request.

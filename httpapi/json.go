@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -19,8 +20,8 @@ import (
 // maxDepth is how deep values may be nested.
 const maxDepth = 32
 
-// decode reads JSON into v, a pointer to a struct whose fields have json tags: strings, booleans, integers, structs, slices of these,
-// pointers to these, and what reads itself from a string (encoding.TextUnmarshaler). A field that is no pointer and has no
+// decode reads JSON into v, a pointer to a struct whose fields have json tags: strings, booleans, integers, numbers (json.Number), structs,
+// slices of these, maps from strings to these, pointers to these, and what reads itself from a string (encoding.TextUnmarshaler). A field that is no pointer and has no
 // omitempty or omitzero must be there. Errors are Problems that name the member, as "content.subject", and quote nothing.
 func decode(b []byte, v any) error {
 	if !utf8.Valid(b) {
@@ -94,6 +95,9 @@ func (d *decoder) value(v reflect.Value, depth int) error {
 	}
 	switch v.Kind() {
 	case reflect.String:
+		if v.Type() == numberType {
+			return d.decimal(v)
+		}
 		s, err := d.text("a string")
 		v.SetString(s)
 		return err
@@ -103,6 +107,8 @@ func (d *decoder) value(v reflect.Value, depth int) error {
 		return d.integer(v)
 	case reflect.Slice:
 		return d.list(v, depth)
+	case reflect.Map:
+		return d.dictionary(v, depth)
 	case reflect.Struct:
 		return d.object(v, depth)
 	}
@@ -153,6 +159,44 @@ func (d *decoder) integer(v reflect.Value) error {
 	}
 	v.SetInt(n)
 	return nil
+}
+
+var numberType = reflect.TypeFor[json.Number]()
+
+// decimal keeps a number as it is written.
+func (d *decoder) decimal(v reflect.Value) error {
+	if c := d.peek(); c != '-' && (c < '0' || c > '9') {
+		return d.other("a number")
+	}
+	from := d.at
+	if err := d.number(); err != nil {
+		return err
+	}
+	v.SetString(string(d.b[from:d.at]))
+	return nil
+}
+
+func (d *decoder) dictionary(v reflect.Value, depth int) error {
+	if d.peek() != '{' {
+		return d.other("an object")
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	return d.items('}', depth, func() error {
+		name, err := d.name()
+		if err != nil {
+			return err
+		}
+		key := reflect.ValueOf(name)
+		if v.MapIndex(key).IsValid() {
+			return d.wrong("an object whose members are there once")
+		}
+		item := reflect.New(v.Type().Elem()).Elem()
+		d.path = append(d.path, "*") // the name is the client's, and quoted nowhere
+		err = d.value(item, depth+1)
+		d.path = d.path[:len(d.path)-1]
+		v.SetMapIndex(key, item)
+		return err
+	})
 }
 
 func (d *decoder) list(v reflect.Value, depth int) error {
