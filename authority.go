@@ -72,7 +72,7 @@ type serviceActor struct {
 
 // PutDraft creates a service, with an ID of the caller's or, where it is empty, a new one, or edits the draft of one. Until a version
 // was approved the live copy follows the draft, in trial, so that the service can be tried with its authorised recipients and the
-// sandbox; from then on it stays as it was approved. State is not looked at. Category, Premium, SendRate and DeliveryRate are the
+// sandbox; from then on it stays as it was approved. State is not looked at. Category, Premium, Scopes, SendRate and DeliveryRate are the
 // operator's: they stay as they are. What is submitted cannot be edited: ErrConflict.
 func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if s.ID == "" && a.e.ready(ctx) == nil {
@@ -143,7 +143,7 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 
 // operatorsOf takes over what is not the organization's to choose.
 func (r *serviceRecord) operatorsOf(live *serviceRecord) {
-	r.Category, r.Premium, r.SendRate, r.DeliveryRate = live.Category, live.Premium, live.SendRate, live.DeliveryRate
+	r.Category, r.Premium, r.Scopes, r.SendRate, r.DeliveryRate = live.Category, live.Premium, live.Scopes, live.SendRate, live.DeliveryRate
 }
 
 // Draft is the next version of a service, whatever its stage; ErrNotFound: the organization has prepared none of this id.

@@ -445,6 +445,13 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("change.premium", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{
 		ID: bytes.Repeat([]byte{7}, 16), At: at, What: ServiceEdited, By: ByAuthority, Version: 1, Data: &premium})
 	add("service.assessment", svc, nil, store.Record{Key: keyService}, &whole)
+	scoped := serviceRecord{
+		ID: goldenService, Name: "Tassa rifiuti", Organization: string(goldenOrg), Texts: []string{"descrizione", "", "", "", "", "", "", "", "", "ufficio", "indirizzo",
+			"condizioni", "apple", "android", "invito", "token"}, At: at, Reach: Local, Scopes: []Scope{WriteMessages, ReadAdvanced}}
+	add("service.scopes", svc, nil, store.Record{Key: keyService}, &scoped)
+	add("draft.scopes", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: scoped, Version: 1, Changes: 1, At: at})
+	add("change.scopes", svc, nil, store.Record{Key: changeKey(1)}, &changeRecord{
+		ID: bytes.Repeat([]byte{8}, 16), At: at, What: ServiceEdited, By: ByAuthority, Version: 1, Data: &scoped})
 	add("draft", svc, nil, store.Record{Key: keyDraft}, &draftRecord{
 		Data: whole, Stage: Refused, Publish: true, Reason: "privacy-missing", Version: 3, Changes: 7, At: at, SubmittedAt: at - 1, ApprovedAt: at - 2})
 	add("change", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{

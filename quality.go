@@ -15,7 +15,7 @@ const (
 	DescriptionMissing QualityFinding = "description-missing" // citizens are told nothing about it
 	PrivacyMissing     QualityFinding = "privacy-missing"     // no privacy notice
 	ContactMissing     QualityFinding = "contact-missing"     // none of Email, PEC, Phone, Support
-	LinkMalformed      QualityFinding = "link-malformed"      // Privacy, Web or Support is no http or https URL
+	LinkMalformed      QualityFinding = "link-malformed"      // Privacy, Web, Support, Terms, AppleApp or AndroidApp is no http or https URL
 	EmailMalformed     QualityFinding = "email-malformed"     // Email or PEC is no address
 )
 
@@ -38,7 +38,7 @@ func (s Service) Quality(names ...string) (found []QualityFinding) {
 	rule(s.Description != "", DescriptionMissing)
 	rule(s.Privacy != "", PrivacyMissing)
 	rule(s.Email != "" || s.PEC != "" || s.Phone != "" || s.Support != "", ContactMissing)
-	rule(link(s.Privacy) && link(s.Web) && link(s.Support), LinkMalformed)
+	rule(!slices.ContainsFunc([]string{s.Privacy, s.Web, s.Support, s.Terms, s.AppleApp, s.AndroidApp}, func(u string) bool { return !link(u) }), LinkMalformed)
 	rule(address(s.Email) && address(s.PEC), EmailMalformed)
 	return found
 }
@@ -46,9 +46,9 @@ func (s Service) Quality(names ...string) (found []QualityFinding) {
 func sameName(a, b string) bool { return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b)) }
 
 // NeedsReview reports whether the next version of a service must be looked at by somebody before it replaces live, its approved one: it
-// has another name, organization or description, is for something else by law, or may do more.
+// has another name, organization, description or reach, is for something else by law, or may do more.
 func (s Service) NeedsReview(live Service) bool {
-	return s.Name != live.Name || s.Organization != live.Organization || s.Description != live.Description ||
+	return s.Name != live.Name || s.Organization != live.Organization || s.Description != live.Description || s.Reach != live.Reach ||
 		s.Basis != live.Basis || s.QuietBasis != live.QuietBasis || s.MaxPayment > live.MaxPayment ||
 		s.OtherPayees && !live.OtherPayees || live.SecureChannels && !s.SecureChannels
 }

@@ -17,19 +17,21 @@ func TestQuality(t *testing.T) {
 		names  []string
 		want   []appio.QualityFinding
 	}{
-		"the same name":        {func(*appio.Service) {}, []string{"Anagrafe", " MENSA "}, []appio.QualityFinding{appio.NameDuplicate}},
-		"no description":       {func(s *appio.Service) { s.Description = "" }, nil, []appio.QualityFinding{appio.DescriptionMissing}},
-		"no privacy notice":    {func(s *appio.Service) { s.Privacy = "" }, nil, []appio.QualityFinding{appio.PrivacyMissing}},
-		"no contact":           {func(s *appio.Service) { s.Phone = "" }, nil, []appio.QualityFinding{appio.ContactMissing}},
-		"a site is no contact": {func(s *appio.Service) { s.Phone, s.Web = "", "https://example.it" }, nil, []appio.QualityFinding{appio.ContactMissing}},
-		"an e-mail is one":     {func(s *appio.Service) { s.Phone, s.Email = "", "a@example.it" }, nil, nil},
-		"a PEC is one":         {func(s *appio.Service) { s.Phone, s.PEC = "", "a@pec.example.it" }, nil, nil},
-		"a help page is one":   {func(s *appio.Service) { s.Phone, s.Support = "", "http://example.it/aiuto" }, nil, nil},
-		"no URL":               {func(s *appio.Service) { s.Privacy = "privacy" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
-		"a script":             {func(s *appio.Service) { s.Web = "javascript:alert(1)" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
-		"a URL with a blank":   {func(s *appio.Service) { s.Support = "https://example.it/a b" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
-		"no address":           {func(s *appio.Service) { s.Email = "Mensa <a@example.it>" }, nil, []appio.QualityFinding{appio.EmailMalformed}},
-		"no address of a PEC":  {func(s *appio.Service) { s.PEC = "example.it" }, nil, []appio.QualityFinding{appio.EmailMalformed}},
+		"the same name":          {func(*appio.Service) {}, []string{"Anagrafe", " MENSA "}, []appio.QualityFinding{appio.NameDuplicate}},
+		"no description":         {func(s *appio.Service) { s.Description = "" }, nil, []appio.QualityFinding{appio.DescriptionMissing}},
+		"no privacy notice":      {func(s *appio.Service) { s.Privacy = "" }, nil, []appio.QualityFinding{appio.PrivacyMissing}},
+		"no contact":             {func(s *appio.Service) { s.Phone = "" }, nil, []appio.QualityFinding{appio.ContactMissing}},
+		"a site is no contact":   {func(s *appio.Service) { s.Phone, s.Web = "", "https://example.it" }, nil, []appio.QualityFinding{appio.ContactMissing}},
+		"an e-mail is one":       {func(s *appio.Service) { s.Phone, s.Email = "", "a@example.it" }, nil, nil},
+		"a PEC is one":           {func(s *appio.Service) { s.Phone, s.PEC = "", "a@pec.example.it" }, nil, nil},
+		"a help page is one":     {func(s *appio.Service) { s.Phone, s.Support = "", "http://example.it/aiuto" }, nil, nil},
+		"no URL":                 {func(s *appio.Service) { s.Privacy = "privacy" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
+		"a script":               {func(s *appio.Service) { s.Web = "javascript:alert(1)" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
+		"a URL with a blank":     {func(s *appio.Service) { s.Support = "https://example.it/a b" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
+		"terms that are no link": {func(s *appio.Service) { s.Terms = "condizioni" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
+		"an app that is none":    {func(s *appio.Service) { s.AndroidApp = "ftp://example.it" }, nil, []appio.QualityFinding{appio.LinkMalformed}},
+		"no address":             {func(s *appio.Service) { s.Email = "Mensa <a@example.it>" }, nil, []appio.QualityFinding{appio.EmailMalformed}},
+		"no address of a PEC":    {func(s *appio.Service) { s.PEC = "example.it" }, nil, []appio.QualityFinding{appio.EmailMalformed}},
 		"nothing at all": {func(s *appio.Service) { *s = appio.Service{Name: "Mensa"} }, []string{"mensa"},
 			[]appio.QualityFinding{appio.NameDuplicate, appio.DescriptionMissing, appio.PrivacyMissing, appio.ContactMissing}},
 	} {
@@ -58,6 +60,7 @@ func TestNeedsReview(t *testing.T) {
 		"the organization":  {func(s *appio.Service) { s.Organization = "80078750587" }, true},
 		"greater notices":   {func(s *appio.Service) { s.MaxPayment = 11 }, true},
 		"the basis":         {func(s *appio.Service) { s.Basis = appio.PublicTask }, true},
+		"the reach":         {func(s *appio.Service) { s.Reach = appio.National }, true},
 		"disturbs at night": {func(s *appio.Service) { s.QuietBasis = "d.lgs. 1/2018, art. 17" }, true},
 	} {
 		s := live

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -281,7 +282,7 @@ type serviceRecord struct {
 	OtherPayees  bool         `msgpack:"py,omitempty"`
 	Trial        []string     `msgpack:"tr,omitempty"`
 	Prefixes     []string     `msgpack:"px,omitempty"`
-	Texts        []string     `msgpack:"tx,omitempty"` // description, privacy, web, e-mail, phone, PEC, support, topic, assessment
+	Texts        []string     `msgpack:"tx,omitempty"` // in the order of texts, up to the last that is not empty
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
 	At           int64        `msgpack:"t"`
 	LoweredAt    int64        `msgpack:"lo,omitempty"` // when it last lost something
@@ -289,14 +290,28 @@ type serviceRecord struct {
 	SendRate     float64      `msgpack:"rs,omitempty"`
 	DeliveryRate float64      `msgpack:"rd,omitempty"`
 	Premium      bool         `msgpack:"pm,omitempty"`
+	Reach        Reach        `msgpack:"re,omitempty"`
+	Scopes       []Scope      `msgpack:"ks,omitempty"` // of its keys; empty: all
+}
+
+// texts are a service's, in the order in which they are kept. It only grows.
+func (s *Service) texts() []*string {
+	return []*string{
+		&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic, &s.Assessment,
+		&s.Department, &s.Address, &s.Terms, &s.AppleApp, &s.AndroidApp, &s.CallToAction, &s.TokenName,
+	}
 }
 
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
-		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate, Premium: s.Premium,
-		Texts: []string{s.Description, s.Privacy, s.Web, s.Email, s.Phone, s.PEC, s.Support, s.Topic, s.Assessment},
+		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate, Premium: s.Premium, Reach: s.Reach, Scopes: s.Scopes,
+	}
+	for i, text := range s.texts() {
+		if *text != "" {
+			r.Texts = append(append(r.Texts, make([]string, i-len(r.Texts))...), *text)
+		}
 	}
 	for _, p := range s.Trial {
 		r.Trial = append(r.Trial, string(p))
@@ -314,7 +329,7 @@ func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
 		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
-		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate, Premium: r.Premium,
+		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate, Premium: r.Premium, Reach: r.Reach, Scopes: slices.Clone(r.Scopes),
 	}
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
@@ -326,9 +341,9 @@ func (r *serviceRecord) service() (Service, error) {
 		}
 		s.Prefixes = append(s.Prefixes, prefix)
 	}
-	for i, p := range []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic, &s.Assessment} {
+	for i, text := range s.texts() {
 		if i < len(r.Texts) {
-			*p = r.Texts[i]
+			*text = r.Texts[i]
 		}
 	}
 	return s, nil

@@ -72,18 +72,26 @@ func (s *Sender) authorize(r *serviceRecord) error {
 		return nil
 	case !r.hasKey(s.key):
 		return ErrUnauthorized
-	case len(r.Prefixes) == 0 || !s.addr.IsValid():
+	}
+	return permitsAddr(r.Prefixes, s.addr)
+}
+
+// permitsAddr reports whether a key with these prefixes may be used from an address; a zero one is not checked.
+func permitsAddr(prefixes []string, addr netip.Addr) error {
+	if len(prefixes) == 0 || !addr.IsValid() {
 		return nil
 	}
-	svc, err := r.service()
-	if err != nil {
-		return err
+	addr = addr.Unmap().WithZone("")
+	for _, text := range prefixes {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("%w: a key's prefix", store.ErrCorrupt)
+		}
+		if p.Contains(addr) {
+			return nil
+		}
 	}
-	addr := s.addr.Unmap().WithZone("")
-	if !slices.ContainsFunc(svc.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) }) {
-		return fmt.Errorf("%w: the key may not be used from this address", ErrForbidden)
-	}
-	return nil
+	return fmt.Errorf("%w: the key may not be used from this address", ErrForbidden)
 }
 
 // Send decides, and stores the message if the citizen agrees: it is safe on disk when Send returns. Refusal is not an error.
@@ -275,7 +283,7 @@ func (a *acceptance) apply(tx *draft) error {
 	if err != nil {
 		return err
 	}
-	if err := a.s.authorize(svc); err != nil {
+	if err := a.s.allowed(svc, WriteMessages); err != nil {
 		return err
 	}
 	if !a.counted {
@@ -477,7 +485,7 @@ func (a *acceptance) release() {
 }
 
 // Status is of a message that this service sent to this citizen; another service's message to them is ErrForbidden; anything
-// else is ErrNotFound. A rejected message is known for 90 days.
+// else is ErrNotFound. A rejected message is known for 90 days. Whether it was read is not told to a key without ReadAdvanced.
 func (s *Sender) Status(ctx context.Context, to fiscalcode.Person, id MessageID) (MessageStatus, error) {
 	st, _, err := s.status(ctx, to, id)
 	return st, err
@@ -511,7 +519,7 @@ func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID)
 	if err != nil {
 		return st, nil, err
 	}
-	if err := s.authorize(svc); err != nil {
+	if err := s.allowed(svc, ReadMessages); err != nil {
 		return st, nil, err
 	}
 	var r decisionRecord
@@ -545,7 +553,7 @@ func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID)
 	} else if err != nil {
 		return MessageStatus{}, nil, err
 	}
-	if p := s.e.effective(cs, svc); p.Inbox && p.ReadStatus {
+	if p := s.e.effective(cs, svc); p.Inbox && p.ReadStatus && s.allowed(svc, ReadAdvanced) == nil {
 		var state stateRecord
 		if _, err := d.read(stateKey(id), &state); err != nil {
 			return MessageStatus{}, nil, err
@@ -605,7 +613,7 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.authorize(svc); err != nil {
+	if err := s.allowed(svc, ReadProfiles); err != nil {
 		return nil, nil, err
 	}
 	rate := s.e.opts.ContactRate

@@ -56,9 +56,25 @@ type Service struct {
 	DeliveryRate float64 // deliveries a second of its messages, by all channels: what is above waits; 0: Options.DeliveryRate
 
 	Description, Privacy, Web, Email, Phone, PEC, Support string // shown to citizens; at most 1,000 UTF-16 units each
-	Topic                                                 string
+	Topic                                                 string // IO's are those of [Topics]
 	Assessment                                            string // of what it means for personal data (GDPR art. 35), or where it is; likewise
+
+	Reach                       Reach
+	Department, Address         string // shown to citizens, as Description is, and as long at most; so is what follows
+	Terms, AppleApp, AndroidApp string // links: conditions of use, and apps of the service's own
+	CallToAction, TokenName     string // what IO's app offers beside the service, in IO's words for it; nothing is done with it here
+
+	Scopes []Scope // what its API keys are for; empty: all. The operator's to give. Who has the service in-process may do all
 }
+
+// Reach says for whom a service is.
+type Reach string
+
+const (
+	AnyReach Reach = "" // not said
+	National Reach = "national"
+	Local    Reach = "local"
+)
 
 // ServiceState is where a service stands with citizens.
 type ServiceState string
@@ -127,6 +143,8 @@ func (s Service) Validate() error {
 		return invalid("SendRate", "0 to 1e9")
 	case !validRate(s.DeliveryRate):
 		return invalid("DeliveryRate", "0 to 1e9")
+	case s.Reach != AnyReach && s.Reach != National && s.Reach != Local:
+		return invalid("Reach", "empty, National or Local")
 	case len(s.Trial) > 1000:
 		return invalid("Trial", "at most 1000 recipients")
 	case len(s.Prefixes) > 1000:
@@ -145,9 +163,16 @@ func (s Service) Validate() error {
 			return invalid(fmt.Sprintf("Prefixes[%d]", i), "an IP prefix")
 		}
 	}
+	for i, c := range s.Scopes {
+		if !slices.Contains(scopes, c) {
+			return invalid(fmt.Sprintf("Scopes[%d]", i), "one of the scopes")
+		}
+	}
 	for _, f := range []struct{ name, text string }{
 		{"Description", s.Description}, {"Privacy", s.Privacy}, {"Web", s.Web}, {"Email", s.Email}, {"Phone", s.Phone},
-		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic}, {"Assessment", s.Assessment},
+		{"PEC", s.PEC}, {"Support", s.Support}, {"Topic", s.Topic}, {"Assessment", s.Assessment}, {"Department", s.Department},
+		{"Address", s.Address}, {"Terms", s.Terms}, {"AppleApp", s.AppleApp}, {"AndroidApp", s.AndroidApp},
+		{"CallToAction", s.CallToAction}, {"TokenName", s.TokenName},
 	} {
 		if err := validText(f.name, f.text, 0, 1000); err != nil {
 			return err
@@ -173,7 +198,7 @@ func (e *Engine) PutService(ctx context.Context, s Service) error {
 	if err := e.ready(ctx); err != nil {
 		return err
 	}
-	s.Trial, s.Prefixes = slices.Clone(s.Trial), slices.Clone(s.Prefixes)
+	s.Trial, s.Prefixes, s.Scopes = slices.Clone(s.Trial), slices.Clone(s.Prefixes), slices.Clone(s.Scopes)
 	org, err := e.Organization(ctx, s.Organization)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -252,7 +277,7 @@ func (e *Engine) serviceChange(id ServiceID, more []store.Key, change func(tx *d
 }
 
 func (r *serviceRecord) sameKeys(after *serviceRecord) bool {
-	return slices.EqualFunc(r.Keys, after.Keys, bytes.Equal) && slices.Equal(r.Prefixes, after.Prefixes)
+	return slices.EqualFunc(r.Keys, after.Keys, bytes.Equal) && slices.Equal(r.Prefixes, after.Prefixes) && slices.Equal(r.Scopes, after.Scopes)
 }
 
 // permissive reports whether a service may do after a change whatever it could before.

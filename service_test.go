@@ -429,6 +429,14 @@ func TestServiceLimits(t *testing.T) {
 		{"PEC", "èè", func(s *appio.Service) { s.PEC = long(1001) }},
 		{"Support", "èè", func(s *appio.Service) { s.Support = long(1001) }},
 		{"Topic", "èè", func(s *appio.Service) { s.Topic = long(1001) }},
+		{"Department", "èè", func(s *appio.Service) { s.Department = long(1001) }},
+		{"Address", "èè", func(s *appio.Service) { s.Address = long(1001) }},
+		{"Terms", "èè", func(s *appio.Service) { s.Terms = long(1001) }},
+		{"AppleApp", "èè", func(s *appio.Service) { s.AppleApp = long(1001) }},
+		{"AndroidApp", "èè", func(s *appio.Service) { s.AndroidApp = long(1001) }},
+		{"CallToAction", "èè", func(s *appio.Service) { s.CallToAction = long(1001) }},
+		{"TokenName", "èè", func(s *appio.Service) { s.TokenName = long(1001) }},
+		{"Reach", "everywhere", func(s *appio.Service) { s.Reach = "everywhere" }},
 	} {
 		w, ctx := newTown(t), t.Context()
 		s := newService(c.set)
@@ -442,6 +450,29 @@ func TestServiceLimits(t *testing.T) {
 		}
 		requireField(t, err, c.field, c.value)
 		require.ErrorIs(t, found, appio.ErrNotFound)
+	}
+}
+
+// Each text is kept by itself, wherever it stands among the others.
+func TestTextsOfAService(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	fields := func(s *appio.Service) []*string {
+		return []*string{&s.Description, &s.Privacy, &s.Web, &s.Email, &s.Phone, &s.PEC, &s.Support, &s.Topic, &s.Assessment, &s.Department,
+			&s.Address, &s.Terms, &s.AppleApp, &s.AndroidApp, &s.CallToAction, &s.TokenName}
+	}
+	for i := -1; i <= len(fields(&appio.Service{})); i++ {
+		s := newService(func(s *appio.Service) { s.Reach = appio.Local })
+		for j, f := range fields(&s) {
+			*f = ""
+			if i < 0 || i == j { // all, one, none
+				*f = fmt.Sprint("testo ", j)
+			}
+		}
+		require.NoError(t, w.PutService(ctx, s))
+		got, err := w.Service(ctx, s.ID)
+		require.NoError(t, err)
+		require.Equal(t, s, got)
 	}
 }
 
