@@ -32,10 +32,13 @@ func (a *Authority) Code() fiscalcode.Organization { return a.code }
 type Draft struct {
 	Service
 	Stage       Stage
-	Publication Publication // of the live copy
-	Publish     bool        // it is to be published once it is approved
-	Reason      string      // of the rejection: the operator's, or names of [QualityFinding] with blanks between
-	Version     int         // how often it was edited
+	Publication Publication             // of the live copy
+	Publish     bool                    // it is to be published once it is approved
+	Held        bool                    // the operator has stopped it: see [Engine.StopService]
+	Group       string                  // of the organization, see [Authority.SetGroup]; empty: none
+	Offered     fiscalcode.Organization // that may take it over, see [Authority.HandOver]; empty: none
+	Reason      string                  // of the rejection: the operator's, or names of [QualityFinding] with blanks between
+	Version     int                     // how often it was edited
 	UpdatedAt   time.Time
 	SubmittedAt time.Time // zero: never
 	ApprovedAt  time.Time // when a version last was; zero: never
@@ -60,14 +63,15 @@ type ServiceEvent struct {
 	Stage       Stage  // after it
 	Publication Publication
 	Version     int      // of the draft
-	Reason      string   // of a rejection, or of what the engine did by itself; empty: none
-	Service     *Service // as it was edited, without Trial; nil: it was no edit
+	Reason      string   // of a rejection or a stop, or of what the engine did by itself; empty: none
+	Service     *Service // what it is about, without Trial: of a publication what was approved last, else what was edited last; nil: not known
 }
 
 // A serviceActor is who makes a change.
 type serviceActor struct {
-	by  ServiceActor
-	who string
+	by    ServiceActor
+	who   string
+	group string // the services of this one alone; empty: all
 }
 
 // PutDraft creates a service, with an ID of the caller's or, where it is empty, a new one, or edits the draft of one. Until a version
@@ -99,26 +103,17 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Draft{}, err
 	}
-	if _, _, err := a.read(ctx, s.ID); err != nil && !errors.Is(err, errNoDraft) {
+	if _, err := a.read(ctx, who, s.ID); err != nil && !errors.Is(err, errNoDraft) {
 		return Draft{}, err
 	}
-	// The hint first: one that leads nowhere is passed over, a service without one would not be listed.
-	err = a.e.do(ctx, &op{
-		owner: a.e.codec.organization(a.code), keys: []store.Key{preparedKey(s.ID)},
-		apply: func(tx *draft) error {
-			if tx.get(preparedKey(s.ID)) != nil {
-				return nil
-			}
-			return tx.putSealed(store.Record{Key: preparedKey(s.ID)}, &preparedRecord{s.ID})
-		},
-	})
-	if err != nil {
+	if err := a.e.putHint(ctx, a.code, s.ID); err != nil {
 		return Draft{}, err
 	}
 	return a.e.manage(ctx, s.ID, who, func(m *managed) error {
-		if err := a.owns(m); err != nil && !errors.Is(err, errNoDraft) {
+		if err := a.owns(who, m); err != nil && !errors.Is(err, errNoDraft) {
 			return err
 		}
+		fresh := m.d == nil
 		data := newServiceRecord(&s, m.now)
 		data.OrgName = org.Name
 		if m.live != nil {
@@ -131,13 +126,35 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 		}
 		m.d.Data, m.d.Reason, m.d.Publish = *data, "", false
 		m.d.Version++
+		if fresh {
+			m.d.Group = who.group
+		}
 		if m.publication() == Unreleased {
 			m.setLive(data, Trial)
 		}
-		seen := *data
-		seen.Trial = nil
-		m.log(ServiceEdited, "", &seen)
+		m.log(ServiceEdited, "", data.forHistory())
 		return nil
+	})
+}
+
+// forHistory is without the authorised recipients, who are persons.
+func (r *serviceRecord) forHistory() *serviceRecord {
+	seen := r.withoutKeys()
+	seen.Trial = nil
+	return &seen
+}
+
+// putHint says in an organization's records that it may have prepared a service. It is written first: one that leads nowhere is passed
+// over, a service without one would not be listed.
+func (e *Engine) putHint(ctx context.Context, code fiscalcode.Organization, id ServiceID) error {
+	return e.do(ctx, &op{
+		owner: e.codec.organization(code), keys: []store.Key{preparedKey(id)},
+		apply: func(tx *draft) error {
+			if tx.get(preparedKey(id)) != nil {
+				return nil
+			}
+			return tx.putSealed(store.Record{Key: preparedKey(id)}, &preparedRecord{id})
+		},
 	})
 }
 
@@ -151,27 +168,29 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err
 	}
-	if _, err := a.check(ctx, toRead); err != nil {
-		return Draft{}, err
-	}
-	live, d, err := a.read(ctx, id)
+	who, err := a.check(ctx, toRead)
 	if err != nil {
 		return Draft{}, err
 	}
-	return d.draft(live)
+	m, err := a.read(ctx, who, id)
+	if err != nil {
+		return Draft{}, err
+	}
+	return m.d.draft(m.live)
 }
 
 // Drafts lists the services that the organization has prepared, by id, deleted ones too, forwards only: a Prev cursor is ErrInvalid.
 func (a *Authority) Drafts() List[Draft] {
 	return newList(a.e, "drafts\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
-		if _, err := a.check(ctx, toRead); err != nil {
+		who, err := a.check(ctx, toRead)
+		if err != nil {
 			return f, err
 		}
-		return a.list(ctx, p, limit)
+		return a.list(ctx, who, p, limit)
 	})
 }
 
-func (a *Authority) list(ctx context.Context, p position, limit int) (f found[Draft], err error) {
+func (a *Authority) list(ctx context.Context, who serviceActor, p position, limit int) (f found[Draft], err error) {
 	if p.before {
 		return f, invalid("Cursor", "services are listed forwards only")
 	}
@@ -186,20 +205,27 @@ func (a *Authority) list(ctx context.Context, p position, limit int) (f found[Dr
 		if err != nil {
 			return f, err
 		}
+		ids := make([]ServiceID, len(d.ranged))
 		for i := range d.ranged {
 			p.key = strings.TrimPrefix(string(d.ranged[i].Key), prefixPrepared)
-			live, rec, err := a.read(ctx, ServiceID(p.key))
-			if errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
+			ids[i] = ServiceID(p.key)
+		}
+		all, err := a.e.viewAllManaged(ctx, ids)
+		if err != nil {
+			return f, err
+		}
+		for i, m := range all {
+			if m.err != nil {
+				return f, m.err
+			}
+			if a.owns(who, m) != nil {
 				continue
 			}
+			item, err := m.d.draft(m.live)
 			if err != nil {
 				return f, err
 			}
-			item, err := rec.draft(live)
-			if err != nil {
-				return f, err
-			}
-			f.add(item, p.key)
+			f.add(item, string(ids[i]))
 		}
 		if len(d.ranged) < want {
 			break
@@ -211,10 +237,11 @@ func (a *Authority) list(ctx context.Context, p position, limit int) (f found[Dr
 // History is what happened to a service that the organization has prepared, newest first.
 func (a *Authority) History(id ServiceID) List[ServiceEvent] {
 	return newList(a.e, "changes\x00"+string(a.code)+"\x00"+string(id), func(ctx context.Context, p position, limit int) (f found[ServiceEvent], err error) {
-		if _, err := a.check(ctx, toRead); err != nil {
+		who, err := a.check(ctx, toRead)
+		if err != nil {
 			return f, err
 		}
-		if _, _, err := a.read(ctx, id); err != nil {
+		if _, err := a.read(ctx, who, id); err != nil {
 			return f, err
 		}
 		return a.e.listChanges(ctx, id, p, limit)
@@ -234,7 +261,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 	if err != nil {
 		return Draft{}, err
 	}
-	if _, _, err := a.read(ctx, id); err != nil {
+	if _, err := a.read(ctx, who, id); err != nil {
 		return Draft{}, err
 	}
 	names, err := a.names(ctx, id)
@@ -246,7 +273,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 		return Draft{}, err
 	}
 	return a.e.manage(ctx, id, who, func(m *managed) error {
-		if err := a.owns(m); err != nil {
+		if err := a.owns(who, m); err != nil {
 			return err
 		}
 		if err := m.move(ServiceSubmitted); err != nil {
@@ -280,7 +307,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 // names are those of the organization's other services, but for deleted ones and those that were never approved.
 func (a *Authority) names(ctx context.Context, but ServiceID) (names []string, err error) {
 	for p := (position{}); ; {
-		f, err := (&Authority{e: a.e, code: a.code}).list(ctx, p, maxPage)
+		f, err := a.list(ctx, serviceActor{}, p, maxPage)
 		if err != nil {
 			return nil, err
 		}
@@ -307,16 +334,18 @@ func (a *Authority) Recall(ctx context.Context, id ServiceID) error {
 	})
 }
 
-// Publish makes the approved version of a service live; one that is stays so. Without a signed agreement it is ErrForbidden.
+// Publish makes the approved version of a service live; one that is stays so. Without a signed agreement it is ErrForbidden, and so it is
+// while the operator has stopped the service.
 func (a *Authority) Publish(ctx context.Context, id ServiceID) error {
 	if err := a.e.ready(ctx); err != nil {
 		return err
 	}
-	if _, err := a.check(ctx, toEdit); err != nil {
+	who, err := a.check(ctx, toEdit)
+	if err != nil {
 		return err
 	}
 	// The service first: see agreement.go.
-	if _, _, err := a.read(ctx, id); err != nil {
+	if _, err := a.read(ctx, who, id); err != nil {
 		return err
 	}
 	agreement, err := a.e.agreement(ctx, a.code)
@@ -361,16 +390,20 @@ func (a *Authority) change(ctx context.Context, id ServiceID, f func(m *managed)
 	if err != nil {
 		return err
 	}
+	_, err = a.changeAs(ctx, who, id, f)
+	return err
+}
+
+func (a *Authority) changeAs(ctx context.Context, who serviceActor, id ServiceID, f func(m *managed) error) (Draft, error) {
 	if id.validate() != nil {
-		return ErrNotFound
+		return Draft{}, ErrNotFound
 	}
-	_, err = a.e.manage(ctx, id, who, func(m *managed) error {
-		if err := a.owns(m); err != nil {
+	return a.e.manage(ctx, id, who, func(m *managed) error {
+		if err := a.owns(who, m); err != nil {
 			return err
 		}
 		return f(m)
 	})
-	return err
 }
 
 // errNoDraft is ErrNotFound where the id is free, or of a service of the organization that has no draft; errAnothers where it is of
@@ -380,19 +413,24 @@ var (
 	errAnothers = fmt.Errorf("%w: the service has no draft", ErrNotFound)
 )
 
-// read is a service that the organization has prepared: the live copy, nil if there is none, and the draft.
-func (a *Authority) read(ctx context.Context, id ServiceID) (*serviceRecord, *draftRecord, error) {
+// errOtherGroup is of a service of the same organization.
+var errOtherGroup = fmt.Errorf("%w: the service is not of the key's group", ErrForbidden)
+
+// read is a service that the organization has prepared.
+func (a *Authority) read(ctx context.Context, who serviceActor, id ServiceID) (*managed, error) {
 	m, err := a.e.viewManaged(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return m.live, m.d, a.owns(m)
+	return m, a.owns(who, m)
 }
 
-func (a *Authority) owns(m *managed) error {
+func (a *Authority) owns(who serviceActor, m *managed) error {
 	switch {
 	case m.d != nil && m.d.Data.Organization != string(a.code), m.live != nil && m.live.Organization != string(a.code):
 		return errAnothers
+	case who.group != "" && (m.d == nil && m.live != nil || m.d != nil && m.d.Group != who.group):
+		return errOtherGroup
 	case m.d == nil:
 		return errNoDraft
 	}

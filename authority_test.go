@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,10 +123,12 @@ func TestLifeCycle(t *testing.T) {
 		var got []string
 		for _, ev := range collect(t, a.History(mensa)) {
 			got = append(got, fmt.Sprint(ev.Number, " ", ev.What, " by ", ev.By, " ", ev.Who, ": ", ev.Stage, ",", ev.Publication, " v", ev.Version, " ", ev.Reason))
-			require.Equal(t, ev.What == appio.ServiceEdited, ev.Service != nil)
-			if ev.Service != nil {
-				require.Empty(t, ev.Service.Trial)
+			name := "Mensa scolastica"
+			if ev.Number >= 4 { // the second edit
+				name = "Mensa"
 			}
+			require.Equal(t, name, ev.Service.Name, "%d is about it", ev.Number)
+			require.Empty(t, ev.Service.Trial)
 		}
 		require.Equal(t, []string{
 			"11 deleted by authority : deleted,unpublished v2 ",
@@ -383,6 +386,8 @@ func TestUnpublishingStopsAtOnce(t *testing.T) {
 type paper struct {
 	stage             appio.Stage
 	there, released   bool
+	held              bool   // by the operator
+	last              string // name of what the last entry of the history is about
 	state             appio.ServiceState
 	draft, live       string // names
 	publish           bool
@@ -402,7 +407,7 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 	for round := range 25 {
 		id, m, steps := appio.ServiceID(fmt.Sprintf("s%03d", round)), &paper{}, []string{}
 		for range 25 {
-			op, name, yes := r.IntN(8), fmt.Sprintf("%s %d", names[r.IntN(2)], round), r.IntN(2) == 0
+			op, name, yes := r.IntN(10), fmt.Sprintf("%s %d", names[r.IntN(2)], round), r.IntN(2) == 0
 			var err error
 			var want error
 			switch op {
@@ -416,6 +421,7 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 				m.there, m.stage, m.draft, m.publish = true, appio.Editing, name, false
 				m.versions++
 				m.changes++
+				m.last = name
 				if !m.released && m.state == appio.Trial {
 					m.live = name
 				}
@@ -428,7 +434,7 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 				case m.stage != appio.Editing:
 					want = appio.ErrConflict
 				default:
-					m.stage, m.publish = appio.Submitted, yes
+					m.stage, m.publish, m.last = appio.Submitted, yes, m.draft
 					m.changes++
 					if m.released && m.draft == m.live {
 						m.approve()
@@ -454,7 +460,7 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 				case m.stage != appio.Submitted:
 					want = appio.ErrConflict
 				default:
-					m.stage = appio.Refused
+					m.stage, m.last = appio.Refused, m.draft
 					m.changes++
 				}
 			case 5:
@@ -465,9 +471,11 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 					want = appio.ErrNotFound
 				case m.stage == appio.Deleted || !m.released:
 					want = appio.ErrConflict
+				case m.held:
+					want = appio.ErrForbidden
 				case m.state != appio.Live:
 					m.state = appio.Live
-					m.changes++
+					m.shown()
 				}
 			case 6:
 				steps = append(steps, "unpublish")
@@ -479,7 +487,34 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 					want = appio.ErrConflict
 				case m.state != appio.Stopped:
 					m.state = appio.Stopped
-					m.changes++
+					m.shown()
+				}
+			case 8:
+				steps = append(steps, "stop")
+				err = w.StopService(ctx, id, "anna", "reclami")
+				switch {
+				case !m.there:
+					want = appio.ErrNotFound
+				case m.stage == appio.Deleted:
+					want = appio.ErrConflict
+				case !m.held:
+					m.state, m.held = appio.Stopped, true
+					m.shown()
+				}
+			case 9:
+				steps = append(steps, "allow")
+				err = w.AllowService(ctx, id, "anna")
+				switch {
+				case !m.there:
+					want = appio.ErrNotFound
+				case m.stage == appio.Deleted:
+					want = appio.ErrConflict
+				case m.held:
+					m.held = false
+					if !m.released {
+						m.state, m.live = appio.Trial, m.draft
+					}
+					m.shown()
 				}
 			default:
 				if yes && r.IntN(3) > 0 {
@@ -493,7 +528,7 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 				case m.stage == appio.Submitted || m.stage == appio.Deleted:
 					want = appio.ErrConflict
 				default:
-					m.stage, m.state = appio.Deleted, appio.Stopped
+					m.stage, m.state, m.last = appio.Deleted, appio.Stopped, m.draft
 					m.changes++
 				}
 			}
@@ -506,8 +541,12 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 			require.NoError(t, err)
 			live, err := w.Service(ctx, id)
 			require.NoError(t, err)
-			require.Equal(t, []any{m.stage, m.draft, m.state, m.live, m.versions}, []any{d.Stage, d.Name, live.State, live.Name, d.Version}, text)
-			require.Len(t, collect(t, a.History(id)), m.changes, text)
+			require.Equal(t, []any{m.stage, m.draft, m.state, m.live, m.versions, m.held}, []any{d.Stage, d.Name, live.State, live.Name, d.Version, d.Held}, text)
+			history := collect(t, a.History(id))
+			require.Len(t, history, m.changes, text)
+			require.Equal(t, m.last, history[0].Service.Name, text)
+			waits := slices.ContainsFunc(collect(t, w.Reviews()), func(d appio.Draft) bool { return d.ID == id })
+			require.Equal(t, m.stage == appio.Submitted, waits, text)
 			for _, to := range []fiscalcode.Person{giuseppe, matteo} {
 				may := m.state == appio.Live || m.state == appio.Trial && to == giuseppe
 				_, err := w.Sender(id).Send(ctx, messageTo(to))
@@ -519,10 +558,18 @@ func TestServicesAgreeWithAModel(t *testing.T) {
 }
 
 func (m *paper) approve() {
-	m.stage, m.released, m.live = appio.Approved, true, m.draft
+	m.stage, m.released, m.live, m.last = appio.Approved, true, m.draft, m.draft
 	m.changes++
-	if m.publish && m.state != appio.Live {
+	if m.publish && m.state != appio.Live && !m.held {
 		m.state = appio.Live
 		m.changes++
+	}
+}
+
+// shown is that the live copy was published, or stopped.
+func (m *paper) shown() {
+	m.changes++
+	if m.last = m.draft; m.released {
+		m.last = m.live
 	}
 }

@@ -452,6 +452,13 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("draft.scopes", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: scoped, Version: 1, Changes: 1, At: at})
 	add("change.scopes", svc, nil, store.Record{Key: changeKey(1)}, &changeRecord{
 		ID: bytes.Repeat([]byte{8}, 16), At: at, What: ServiceEdited, By: ByAuthority, Version: 1, Data: &scoped})
+	stopped := scoped
+	stopped.State, stopped.Held = Stopped, true
+	add("service.held", svc, nil, store.Record{Key: keyService}, &stopped)
+	add("draft.submitted", svc, nil, store.Record{Key: keyDraft, Lane: laneReview, Due: goldenTime}, &draftRecord{Data: stopped, Stage: Submitted, Version: 2, Changes: 3,
+		At: at, SubmittedAt: at, Group: "tributi", Offered: "80078750587", Edited: 2, Released: 1})
+	add("change.of", svc, nil, store.Record{Key: changeKey(4)}, &changeRecord{
+		ID: bytes.Repeat([]byte{9}, 16), At: at, What: ServiceStopped, By: ByOperator, Version: 2, Of: 2, Data: &stopped})
 	add("draft", svc, nil, store.Record{Key: keyDraft}, &draftRecord{
 		Data: whole, Stage: Refused, Publish: true, Reason: "privacy-missing", Version: 3, Changes: 7, At: at, SubmittedAt: at - 1, ApprovedAt: at - 2})
 	add("change", svc, nil, store.Record{Key: changeKey(7)}, &changeRecord{

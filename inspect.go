@@ -289,7 +289,7 @@ func mark(r *store.Record) uint64 {
 
 // lanes compares each queue with what the owners' records say.
 func (in *inspection) lanes(ctx context.Context) error {
-	for lane := range store.Lane(laneDownload + 1) {
+	for lane := range store.Lane(laneReview + 1) {
 		if laneKind(lane) == "" {
 			continue
 		}
@@ -343,6 +343,8 @@ func laneKind(lane store.Lane) string {
 		return "reminders"
 	case lane == laneDownload:
 		return "downloads"
+	case lane == laneReview:
+		return "reviews"
 	case lane == laneParked:
 		return "parked"
 	case lane == laneQuarantined:

@@ -266,6 +266,8 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		var d draftRecord
 		if into(&d) && service(d.Data.ID) != r.name {
 			r.problem(kind, "", "it is another service's")
+		} else if (d.Stage == Submitted) != (rec.Lane == laneReview && !rec.Due.IsZero()) {
+			r.problem(kind, "", "it is submitted and not in the queue of reviews, or the other way round")
 		}
 	case "change of a service":
 		into(&changeRecord{})

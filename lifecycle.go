@@ -1,6 +1,9 @@
 package appio
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // A service that an authority prepares has two sides, each a small state machine. The draft, the next version, goes from stage to stage;
 // the live copy, which citizens see and the sender sends by, is published or not. The live copy stays as it is while the draft is edited
@@ -27,7 +30,7 @@ const (
 	Unreleased  Publication = ""            // nothing was ever approved; the live copy follows the draft, in trial
 	Released    Publication = "released"    // approved, never published: in trial
 	Published   Publication = "published"   // live
-	Unpublished Publication = "unpublished" // stopped
+	Unpublished Publication = "unpublished" // stopped, by its organization or by the operator
 )
 
 // A ServiceChange is what happened to a service.
@@ -43,14 +46,18 @@ const (
 	ServicePublished   ServiceChange = "published"
 	ServiceUnpublished ServiceChange = "unpublished"
 	ServiceKeyChanged  ServiceChange = "key-changed" // see Authority.NewKey; Reason is the slot
+	ServiceStopped     ServiceChange = "stopped"     // by the operator, see Engine.StopService
+	ServiceAllowed     ServiceChange = "allowed"     // see Engine.AllowService
+	ServiceEntrusted   ServiceChange = "entrusted"   // to its organization, see Engine.Entrust
+	ServiceHandedOver  ServiceChange = "handed-over" // to another organization, see Authority.TakeOver; Reason is the one before
 )
 
 var stages = map[Stage]map[ServiceChange]Stage{
 	absent:    {ServiceEdited: Editing},
-	Editing:   {ServiceEdited: Editing, ServiceSubmitted: Submitted, ServiceDeleted: Deleted},
+	Editing:   {ServiceEdited: Editing, ServiceSubmitted: Submitted, ServiceDeleted: Deleted, ServiceHandedOver: Editing},
 	Submitted: {ServiceRecalled: Editing, ServiceApproved: Approved, ServiceRejected: Refused},
 	Approved:  {ServiceEdited: Editing, ServiceDeleted: Deleted},
-	Refused:   {ServiceEdited: Editing, ServiceDeleted: Deleted},
+	Refused:   {ServiceEdited: Editing, ServiceDeleted: Deleted, ServiceHandedOver: Editing},
 	Deleted:   {},
 }
 
@@ -68,7 +75,7 @@ func (s Stage) after(c ServiceChange) (Stage, error) {
 
 // An approval without publishing leaves a live copy that is published as it is: only its content changes.
 var publications = map[Publication]map[ServiceChange]Publication{
-	Unreleased:  {ServiceApproved: Released, ServiceDeleted: Unpublished},
+	Unreleased:  {ServiceApproved: Released, ServiceDeleted: Unpublished, ServiceHandedOver: Unreleased},
 	Released:    {ServiceApproved: Released, ServicePublished: Published, ServiceUnpublished: Unpublished, ServiceDeleted: Unpublished},
 	Published:   {ServiceApproved: Published, ServicePublished: Published, ServiceUnpublished: Unpublished, ServiceDeleted: Unpublished},
 	Unpublished: {ServiceApproved: Unpublished, ServicePublished: Published, ServiceUnpublished: Unpublished, ServiceDeleted: Unpublished},
@@ -77,7 +84,7 @@ var publications = map[Publication]map[ServiceChange]Publication{
 func (p Publication) after(c ServiceChange) (Publication, error) {
 	next, ok := publications[p][c]
 	if !ok {
-		return p, fmt.Errorf("%w: a service of which no version was approved cannot be %s", ErrConflict, c)
+		return p, fmt.Errorf("%w: a service that is %s cannot be %s", ErrConflict, cmp.Or(string(p), "not approved"), c)
 	}
 	return next, nil
 }

@@ -10,14 +10,14 @@ import (
 func TestStages(t *testing.T) {
 	t.Parallel()
 	changes := []ServiceChange{
-		ServiceEdited, ServiceSubmitted, ServiceRecalled, ServiceApproved, ServiceRejected, ServiceDeleted, ServicePublished, ServiceUnpublished}
-	for stage, want := range map[Stage][8]Stage{
-		absent:    {Editing, "-", "-", "-", "-", "-", "-", "-"},
-		Editing:   {Editing, Submitted, "-", "-", "-", Deleted, "-", "-"},
-		Submitted: {"-", "-", Editing, Approved, Refused, "-", "-", "-"},
-		Approved:  {Editing, "-", "-", "-", "-", Deleted, "-", "-"},
-		Refused:   {Editing, "-", "-", "-", "-", Deleted, "-", "-"},
-		Deleted:   {"-", "-", "-", "-", "-", "-", "-", "-"},
+		ServiceEdited, ServiceSubmitted, ServiceRecalled, ServiceApproved, ServiceRejected, ServiceDeleted, ServicePublished, ServiceUnpublished, ServiceHandedOver}
+	for stage, want := range map[Stage][9]Stage{
+		absent:    {Editing, "-", "-", "-", "-", "-", "-", "-", "-"},
+		Editing:   {Editing, Submitted, "-", "-", "-", Deleted, "-", "-", Editing},
+		Submitted: {"-", "-", Editing, Approved, Refused, "-", "-", "-", "-"},
+		Approved:  {Editing, "-", "-", "-", "-", Deleted, "-", "-", "-"},
+		Refused:   {Editing, "-", "-", "-", "-", Deleted, "-", "-", Editing},
+		Deleted:   {"-", "-", "-", "-", "-", "-", "-", "-", "-"},
 	} {
 		for i, c := range changes {
 			got, err := stage.after(c)
@@ -35,12 +35,12 @@ func TestStages(t *testing.T) {
 func TestPublications(t *testing.T) {
 	t.Parallel()
 	changes := []ServiceChange{
-		ServiceApproved, ServicePublished, ServiceUnpublished, ServiceDeleted, ServiceEdited, ServiceSubmitted, ServiceRecalled, ServiceRejected}
-	for p, want := range map[Publication][8]Publication{
-		Unreleased:  {Released, "-", "-", Unpublished, "-", "-", "-", "-"},
-		Released:    {Released, Published, Unpublished, Unpublished, "-", "-", "-", "-"},
-		Published:   {Published, Published, Unpublished, Unpublished, "-", "-", "-", "-"},
-		Unpublished: {Unpublished, Published, Unpublished, Unpublished, "-", "-", "-", "-"},
+		ServiceApproved, ServicePublished, ServiceUnpublished, ServiceDeleted, ServiceEdited, ServiceSubmitted, ServiceRecalled, ServiceRejected, ServiceHandedOver}
+	for p, want := range map[Publication][9]Publication{
+		Unreleased:  {Released, "-", "-", Unpublished, "-", "-", "-", "-", Unreleased},
+		Released:    {Released, Published, Unpublished, Unpublished, "-", "-", "-", "-", "-"},
+		Published:   {Published, Published, Unpublished, Unpublished, "-", "-", "-", "-", "-"},
+		Unpublished: {Unpublished, Published, Unpublished, Unpublished, "-", "-", "-", "-", "-"},
 	} {
 		for i, c := range changes {
 			got, err := p.after(c)

@@ -87,6 +87,7 @@ const (
 	laneEffect   store.Lane = 0x0200 // to 0x020f
 	laneReminder store.Lane = 0x0600 // to 0x060f
 	laneDownload store.Lane = 0x0700
+	laneReview   store.Lane = 0x0a00 // drafts that are submitted
 
 	deliveryLanes = 64                // of each of the three kinds
 	openLanes     = 2 * deliveryLanes // those that are looked at for due work
@@ -292,6 +293,7 @@ type serviceRecord struct {
 	Premium      bool         `msgpack:"pm,omitempty"`
 	Reach        Reach        `msgpack:"re,omitempty"`
 	Scopes       []Scope      `msgpack:"ks,omitempty"` // of its keys; empty: all
+	Held         bool         `msgpack:"hd,omitempty"` // stopped, and by the operator
 }
 
 // texts are a service's, in the order in which they are kept. It only grows.
@@ -362,6 +364,10 @@ type draftRecord struct {
 	ApprovedAt  int64         `msgpack:"ap,omitempty"` // 0: no version ever was
 	Agreement   uint64        `msgpack:"ag,omitempty"` // that it was last published under
 	Barred      uint64        `msgpack:"ba,omitempty"` // the last agreement that it may not be published under
+	Group       string        `msgpack:"g,omitempty"`
+	Offered     string        `msgpack:"of,omitempty"` // to which organization
+	Edited      uint64        `msgpack:"ed,omitempty"` // number of the entry that has Data as it is
+	Released    uint64        `msgpack:"rl,omitempty"` // and of that which has what was last approved
 }
 
 // A changeRecord is one entry of a service's history.
@@ -375,7 +381,8 @@ type changeRecord struct {
 	Publication Publication    `msgpack:"pb,omitempty"`
 	Version     uint64         `msgpack:"v"`
 	Reason      string         `msgpack:"r,omitempty"`
-	Data        *serviceRecord `msgpack:"d,omitempty"` // of an edit, without keys and recipients
+	Data        *serviceRecord `msgpack:"d,omitempty"`  // of an edit, without keys and recipients
+	Of          uint64         `msgpack:"of,omitempty"` // number of the entry that has the Data which this one is about; 0: not known
 }
 
 // A preparedRecord is a service that an organization may have prepared.

@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -22,6 +23,8 @@ type managed struct {
 	changed bool // live
 	touched bool // d, beyond what events say
 	events  []changeRecord
+
+	err error // what could not be read
 }
 
 // viewManaged reads a service and its draft.
@@ -29,17 +32,42 @@ func (e *Engine) viewManaged(ctx context.Context, id ServiceID) (*managed, error
 	if id.validate() != nil {
 		return nil, ErrNotFound
 	}
-	tx, err := e.view(ctx, service(id), store.Range{}, "", keyService, keyDraft)
+	all, err := e.viewAllManaged(ctx, []ServiceID{id})
 	if err != nil {
 		return nil, err
 	}
-	m := &managed{}
-	if r := tx.get(keyService); r != nil {
-		if m.live, err = e.decodeService(tx.owner, r); err != nil {
-			return nil, err
-		}
+	return all[0], all[0].err
+}
+
+// viewAllManaged is viewManaged of some services, each named once, in one read. What is wrong with one is in its err.
+func (e *Engine) viewAllManaged(ctx context.Context, ids []ServiceID) ([]*managed, error) {
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	return m, m.readDraft(tx)
+	reads, drafts := make([]store.Read, len(ids)), make([]*draft, len(ids))
+	for i, id := range ids {
+		reads[i].Owner = service(id)
+		drafts[i] = &draft{ownerCodec: *e.codec.of(service(id))}
+		drafts[i].want(keyService, &reads[i])
+		drafts[i].want(keyDraft, &reads[i])
+	}
+	snaps, err := e.store.View(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*managed, len(ids))
+	for i, tx := range drafts {
+		tx.load(&reads[i], &snaps[i])
+		m := &managed{}
+		if r := tx.get(keyService); r != nil {
+			m.live, m.err = e.decodeService(tx.owner, r)
+		}
+		if m.err == nil {
+			m.err = m.readDraft(tx)
+		}
+		all[i] = m
+	}
+	return all, nil
 }
 
 func (m *managed) readDraft(tx *draft) error {
@@ -83,8 +111,7 @@ func (e *Engine) managing(by serviceActor, f func(m *managed) error) func(tx *dr
 // put writes what has changed; the service's own record is its caller's to write.
 func (m *managed) put(tx *draft) (*serviceRecord, error) {
 	for i := range m.events {
-		m.d.Changes++
-		if err := tx.putSealed(store.Record{Key: changeKey(m.d.Changes)}, &m.events[i]); err != nil {
+		if err := m.putEvent(tx, &m.events[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +119,11 @@ func (m *managed) put(tx *draft) (*serviceRecord, error) {
 		m.d.At = m.now
 	}
 	if len(m.events) > 0 || m.touched {
-		if err := tx.putSealed(store.Record{Key: keyDraft}, m.d); err != nil {
+		r := store.Record{Key: keyDraft}
+		if m.d.Stage == Submitted { // it is in the operator's queue
+			r.Lane, r.Due = laneReview, fromMicro(m.d.SubmittedAt)
+		}
+		if err := tx.putSealed(r, m.d); err != nil {
 			return nil, err
 		}
 	}
@@ -100,6 +131,26 @@ func (m *managed) put(tx *draft) (*serviceRecord, error) {
 		return nil, nil
 	}
 	return m.live, nil
+}
+
+// putEvent gives an entry of the history its number, and says which entry has the content that it is about.
+func (m *managed) putEvent(tx *draft, r *changeRecord) error {
+	m.d.Changes++
+	if r.Data != nil {
+		m.d.Edited = m.d.Changes
+	}
+	r.Of = m.d.Edited
+	switch r.What {
+	case ServiceApproved:
+		m.d.Released = m.d.Edited
+	case ServicePublished, ServiceUnpublished, ServiceStopped, ServiceAllowed:
+		r.Of = cmp.Or(m.d.Released, m.d.Edited)
+	case ServiceEntrusted:
+		if r.Stage == Approved {
+			m.d.Released = m.d.Edited
+		}
+	}
+	return tx.putSealed(store.Record{Key: changeKey(m.d.Changes)}, r)
 }
 
 func (m *managed) publication() Publication {
@@ -131,7 +182,7 @@ func (m *managed) setLive(data *serviceRecord, state ServiceState) {
 	next := data.withoutKeys()
 	next.State, next.At = state, m.now
 	if m.live != nil {
-		next.Keys = m.live.Keys
+		next.Keys, next.Held = m.live.Keys, m.live.Held
 	}
 	m.live, m.changed = &next, true
 }
@@ -146,7 +197,8 @@ func (m *managed) log(what ServiceChange, reason string, data *serviceRecord) {
 	})
 }
 
-// approve makes the draft the live copy, which stays published if it is. With Publish it is published, if there is an agreement.
+// approve makes the draft the live copy, which stays published if it is. With Publish it is published, if there is an agreement and the
+// operator has not stopped it.
 func (m *managed) approve(agreement uint64) error {
 	p, err := m.publication().after(ServiceApproved)
 	if err != nil {
@@ -162,7 +214,7 @@ func (m *managed) approve(agreement uint64) error {
 	}
 	m.setLive(&data, p.state())
 	m.log(ServiceApproved, "", nil)
-	if m.d.Publish && m.covered(agreement) {
+	if m.d.Publish && m.covered(agreement) && !m.live.Held {
 		return m.publish(agreement)
 	}
 	return nil
@@ -189,6 +241,9 @@ func (m *managed) publish(agreement uint64) error {
 	}
 	if !m.covered(agreement) {
 		return fmt.Errorf("%w: the organization has no signed agreement", ErrForbidden)
+	}
+	if m.live.Held {
+		return fmt.Errorf("%w: the operator has stopped the service", ErrForbidden)
 	}
 	if m.d.Agreement != agreement {
 		m.d.Agreement, m.touched = agreement, true
@@ -224,6 +279,7 @@ func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
 	}
 	return Draft{
 		Service: s, Stage: r.Stage, Publication: m.publication(), Publish: r.Publish, Reason: r.Reason, Version: int(r.Version),
+		Group: r.Group, Offered: fiscalcode.Organization(r.Offered), Held: live != nil && live.Held,
 		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt),
 	}, nil
 }
@@ -261,7 +317,7 @@ func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f 
 	if err != nil {
 		return Draft{}, err
 	}
-	return e.manage(ctx, id, serviceActor{ByOperator, by}, func(m *managed) error {
+	return e.manage(ctx, id, serviceActor{by: ByOperator, who: by}, func(m *managed) error {
 		if m.d == nil {
 			return errNoDraft
 		}
@@ -300,11 +356,28 @@ func (e *Engine) listChanges(ctx context.Context, id ServiceID, p position, limi
 	if p.before { // came oldest first
 		recs = reversed(recs)
 	}
+	entries, content := make([]changeRecord, len(recs)), map[uint64]*serviceRecord{}
+	var more []store.Key
 	for i := range recs {
-		var r changeRecord
-		if err := d.open(&recs[i], &r); err != nil {
+		if err := d.open(&recs[i], &entries[i]); err != nil {
 			return f, err
 		}
+		if of := entries[i].Of; of != 0 && content[of] == nil {
+			content[of], more = &serviceRecord{}, append(more, changeKey(of))
+		}
+	}
+	if d, err = e.view(ctx, service(id), store.Range{}, "", more...); err != nil {
+		return f, err
+	}
+	for of := range content {
+		var r changeRecord
+		if _, err := d.read(changeKey(of), &r); err != nil {
+			return f, err
+		}
+		content[of] = r.Data
+	}
+	for i := range recs {
+		r := &entries[i]
 		key := strings.TrimPrefix(string(recs[i].Key), prefixChange)
 		n, err := strconv.ParseUint(key, 16, 63)
 		if err != nil {
@@ -313,6 +386,9 @@ func (e *Engine) listChanges(ctx context.Context, id ServiceID, p position, limi
 		ev := ServiceEvent{
 			Number: int(n), At: fromMicro(r.At), What: r.What, By: r.By, Who: r.Who, Stage: r.Stage, Publication: r.Publication,
 			Version: int(r.Version), Reason: r.Reason,
+		}
+		if r.Data == nil {
+			r.Data = content[r.Of]
 		}
 		if r.Data != nil {
 			s, err := r.Data.service()
@@ -324,4 +400,52 @@ func (e *Engine) listChanges(ctx context.Context, id ServiceID, p position, limi
 		f.add(ev, key)
 	}
 	return f, nil
+}
+
+// Reviews lists the drafts that are submitted and wait for [Engine.Approve] or [Engine.Reject], oldest first, forwards only: a Prev
+// cursor is ErrInvalid.
+func (e *Engine) Reviews() List[Draft] {
+	return newList(e, "reviews", func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
+		if p.before {
+			return f, invalid("Cursor", "reviews are listed forwards only")
+		}
+		q := store.DueQuery{Lanes: []store.Lane{laneReview}, Until: farFuture, Limit: limit}
+		if p.key != "" {
+			if q.After, err = parsePosition(p.key); err != nil {
+				return f, err
+			}
+		}
+		recs, err := e.store.Due(ctx, q)
+		if err != nil {
+			return f, err
+		}
+		ids := make([]ServiceID, len(recs))
+		for i := range recs {
+			ids[i] = ServiceID(strings.TrimPrefix(string(recs[i].Owner), serviceOwner))
+		}
+		all, err := e.viewAllManaged(ctx, ids)
+		if err != nil {
+			return f, err
+		}
+		for i, m := range all {
+			if errors.Is(m.err, store.ErrCorrupt) { // Check finds it; the others are still worth seeing
+				continue
+			}
+			if m.err != nil {
+				return f, m.err
+			}
+			if m.d == nil || m.d.Stage != Submitted { // decided meanwhile
+				continue
+			}
+			d, err := m.d.draft(m.live)
+			if err != nil {
+				return f, err
+			}
+			f.add(d, formatPosition(&recs[i]))
+		}
+		if len(recs) == limit {
+			f.resume = formatPosition(&recs[limit-1])
+		}
+		return f, nil
+	})
 }

@@ -188,8 +188,8 @@ func (id ServiceID) validate() error {
 	return nil
 }
 
-// PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What it takes
-// away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the
+// PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What is put as Stopped
+// its organization cannot publish, as after [Engine.StopService]; any other state lifts that. What PutService takes away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the
 // same store may still accept, though not deliver, a message that it had begun to decide.
 func (e *Engine) PutService(ctx context.Context, s Service) error {
 	if err := s.Validate(); err != nil {
@@ -205,7 +205,7 @@ func (e *Engine) PutService(ctx context.Context, s Service) error {
 	}
 	return e.changeService(ctx, s.ID, func(old *serviceRecord) (*serviceRecord, error) {
 		r := newServiceRecord(&s, toMicro(e.now()))
-		r.OrgName = org.Name
+		r.OrgName, r.Held = org.Name, r.State == Stopped
 		if old != nil {
 			r.Keys = old.Keys
 		}

@@ -38,7 +38,7 @@ func (a *Authority) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := a.read(ctx, id); err != nil {
+	if _, err := a.read(ctx, who, id); err != nil {
 		return "", err
 	}
 	d, err := a.e.viewDerived(ctx, id)
@@ -59,7 +59,7 @@ func (a *Authority) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string
 			return nil, nil, fmt.Errorf("%w: the slot was changed meanwhile", ErrConflict)
 		}
 		s, err = a.e.managing(who, func(m *managed) error {
-			if err := a.owns(m); err != nil {
+			if err := a.owns(who, m); err != nil {
 				return err
 			}
 			if m.live == nil || m.d.Stage == Deleted {
@@ -88,13 +88,15 @@ func (a *Authority) Keys(ctx context.Context, id ServiceID) (keys ServiceKeys, e
 	if err := a.e.ready(ctx); err != nil {
 		return keys, err
 	}
-	if _, err := a.check(ctx, toHoldKeys); err != nil {
+	who, err := a.check(ctx, toHoldKeys)
+	if err != nil {
 		return keys, err
 	}
-	live, _, err := a.read(ctx, id)
-	if err != nil || live == nil {
+	m, err := a.read(ctx, who, id)
+	if err != nil || m.live == nil {
 		return keys, err
 	}
+	live := m.live
 	d, err := a.e.viewDerived(ctx, id)
 	if err != nil {
 		return keys, err
