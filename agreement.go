@@ -354,6 +354,7 @@ const (
 	toRead right = iota
 	toEdit
 	toHoldKeys
+	toMakeKeys // by which it is managed
 	toAdminister
 )
 
@@ -361,13 +362,17 @@ func (r *memberRecord) has(need right, now int64) bool {
 	if now < r.From || r.Until != 0 && now >= r.Until {
 		return false
 	}
-	switch r.Role {
+	return allows(r.Role, need)
+}
+
+func allows(r Role, need right) bool {
+	switch r {
 	case Administrator:
 		return true
 	case Editor:
 		return need <= toEdit
 	}
-	return r.Role == Viewer && need == toRead
+	return r == Viewer && need == toRead
 }
 
 // AuthorityFor is the organization with this code, for one of its members, whom the host has authenticated; for others, and before and
@@ -391,8 +396,8 @@ var (
 	errNotAggregator = fmt.Errorf("%w: the organization does not let this one act for it", ErrForbidden)
 )
 
-// For is another organization, for which this one acts as an aggregator: all but its members. Each call is ErrForbidden while the
-// other does not name this one among its Aggregators.
+// For is another organization, for which this one acts as an aggregator: all but its members, with keys of its own. Each call is
+// ErrForbidden while the other does not name this one among its Aggregators, and if this handle is that of a group's key.
 func (a *Authority) For(code fiscalcode.Organization) *Authority {
 	return &Authority{e: a.e, code: code, via: a}
 }
@@ -405,12 +410,14 @@ func (a *Authority) check(ctx context.Context, need right) (serviceActor, error)
 		if err != nil {
 			return who, err
 		}
-		r, err := a.e.readOrganization(ctx, a.code)
-		if errors.Is(err, ErrNotFound) || err == nil && (!slices.Contains(r.Aggregators, string(a.via.code)) || need == toAdminister) {
-			err = errNotAggregator
+		if need == toAdminister || who.group != "" {
+			return who, errNotAggregator
 		}
+		err = a.e.letsActFor(ctx, a.code, a.via.code)
 		who.who = strings.TrimSpace(string(a.via.code) + " " + who.who)
 		return who, err
+	case a.key != nil:
+		return a.checkKey(ctx, need)
 	case a.member != "":
 		d := &draft{ownerCodec: *a.e.codec.of(a.e.codec.organization(a.code))}
 		key := d.memberKey(a.member)

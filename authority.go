@@ -17,6 +17,7 @@ type Authority struct {
 	e      *Engine
 	code   fiscalcode.Organization
 	member string     // who it is; empty: trusted
+	key    *heldKey   // by which it is; nil: by none
 	via    *Authority // the aggregator's; nil: none
 }
 
@@ -109,6 +110,11 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if err := a.e.putHint(ctx, a.code, s.ID); err != nil {
 		return Draft{}, err
 	}
+	if a.via != nil {
+		if err := a.e.putHint(ctx, a.via.code, s.ID); err != nil {
+			return Draft{}, err
+		}
+	}
 	return a.e.manage(ctx, s.ID, who, func(m *managed) error {
 		if err := a.owns(who, m); err != nil && !errors.Is(err, errNoDraft) {
 			return err
@@ -179,18 +185,19 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	return m.d.draft(m.live)
 }
 
-// Drafts lists the services that the organization has prepared, by id, deleted ones too, forwards only: a Prev cursor is ErrInvalid.
+// Drafts lists the services that the organization has prepared, by id, deleted ones too, and those that it prepared as the aggregator
+// of another while that one names it; forwards only: a Prev cursor is ErrInvalid.
 func (a *Authority) Drafts() List[Draft] {
 	return newList(a.e, "drafts\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
 		who, err := a.check(ctx, toRead)
 		if err != nil {
 			return f, err
 		}
-		return a.list(ctx, who, p, limit)
+		return a.list(ctx, who, p, limit, true)
 	})
 }
 
-func (a *Authority) list(ctx context.Context, who serviceActor, p position, limit int) (f found[Draft], err error) {
+func (a *Authority) list(ctx context.Context, who serviceActor, p position, limit int, others bool) (f found[Draft], err error) {
 	if p.before {
 		return f, invalid("Cursor", "services are listed forwards only")
 	}
@@ -218,7 +225,7 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 			if m.err != nil {
 				return f, m.err
 			}
-			if a.owns(who, m) != nil {
+			if err := a.owns(who, m); err != nil && (!others || !errors.Is(err, errAnothers) || a.actsOn(ctx, who, m) != nil) {
 				continue
 			}
 			item, err := m.d.draft(m.live)
@@ -307,7 +314,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 // names are those of the organization's other services, but for deleted ones and those that were never approved.
 func (a *Authority) names(ctx context.Context, but ServiceID) (names []string, err error) {
 	for p := (position{}); ; {
-		f, err := a.list(ctx, serviceActor{}, p, maxPage)
+		f, err := a.list(ctx, serviceActor{}, p, maxPage, false)
 		if err != nil {
 			return nil, err
 		}
@@ -404,6 +411,39 @@ func (a *Authority) changeAs(ctx context.Context, who serviceActor, id ServiceID
 		}
 		return f(m)
 	})
+}
+
+// actsOn is nil if the organization may act on another's service as its aggregator.
+func (a *Authority) actsOn(ctx context.Context, who serviceActor, m *managed) error {
+	if m.d == nil || who.group != "" || m.live != nil && m.live.Organization != m.d.Data.Organization {
+		return errAnothers
+	}
+	return a.e.letsActFor(ctx, fiscalcode.Organization(m.d.Data.Organization), a.code)
+}
+
+// ForService is the handle by which the organization acts on a service: itself if the service is its own, For another where that one names
+// it among its Aggregators. Any other service is ErrNotFound.
+func (a *Authority) ForService(ctx context.Context, id ServiceID) (*Authority, error) {
+	if err := a.e.ready(ctx); err != nil {
+		return nil, err
+	}
+	who, err := a.check(ctx, toRead)
+	if err != nil {
+		return nil, err
+	}
+	m, err := a.read(ctx, who, id)
+	if err == nil {
+		return a, nil
+	}
+	if !errors.Is(err, errAnothers) {
+		return nil, err
+	}
+	if err := a.actsOn(ctx, who, m); errors.Is(err, ErrForbidden) || errors.Is(err, ErrNotFound) {
+		return nil, errAnothers
+	} else if err != nil {
+		return nil, err
+	}
+	return a.For(fiscalcode.Organization(m.d.Data.Organization)), nil
 }
 
 // errNoDraft is ErrNotFound where the id is free, or of a service of the organization that has no draft; errAnothers where it is of

@@ -385,7 +385,7 @@ var (
 
 var otherPrefixes = map[string]string{
 	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
-	"organization\x00" + prefixMember: "member", "organization\x00" + prefixCleanUp: "clean-up task",
+	"organization\x00" + prefixMember: "member", "organization\x00" + prefixManageKey: "manage key", "organization\x00" + prefixCleanUp: "clean-up task",
 }
 
 // recordKind is empty for a record that no engine of this version writes.

@@ -276,6 +276,11 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&m) && rec.Key != r.c.memberKey(m.ID) {
 			r.problem(kind, "", "it is another member")
 		}
+	case "manage key":
+		var k manageKeyRecord
+		if into(&k) && rec.Key != r.c.manageKeyKey(k.Via, k.ID) {
+			r.problem(kind, "", "it is another key")
+		}
 	case "prepared service":
 		var p preparedRecord
 		if into(&p) && rec.Key != preparedKey(p.Service) {

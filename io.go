@@ -3,12 +3,13 @@
 //
 // Authority lies in the handle one holds:
 //
-//	[Engine]   the platform's operator: organizations, services, keys, health
-//	[Sender]   one service: send, status, may-I-contact
-//	[Citizen]  one person: profile, preferences, inbox, erasure
+//	[Engine]    the platform's operator: organizations, services, keys, health
+//	[Authority] one organization: prepare, publish and stop its services
+//	[Sender]    one service: send, status, may-I-contact
+//	[Citizen]   one person: profile, preferences, inbox, erasure
 //
 // Handles are cheap, hold no state, never fail to be made in-process, and are safe for concurrent use. Who may get one is the
-// host's affair, except where a key is given: [Engine.SenderByKey].
+// host's affair, except where a key is given: [Engine.SenderByKey], [Engine.AuthorityByKey].
 //
 // # Sending
 //

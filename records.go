@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +64,7 @@ const (
 	keyDraft        store.Key = "D"  // of a service: its next version
 	prefixChange              = "L/" // of a service; + number: what happened to it
 	prefixMember              = "u/" // of an organization; + pseudonym of a member
+	prefixManageKey           = "k/" // of an organization; + pseudonym of a key by which it is managed
 	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
 	keyTaken        store.Key = "C"  // of an address: who has proved it
 	keyFormat       store.Key = "format"
@@ -308,7 +308,7 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
 		Secure: s.SecureChannels, QuietBasis: s.QuietBasis, MaxPayment: int64(s.MaxPayment), OtherPayees: s.OtherPayees, At: at,
-		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate, Premium: s.Premium, Reach: s.Reach, Scopes: s.Scopes,
+		SendRate: s.SendRate, DeliveryRate: s.DeliveryRate, Premium: s.Premium, Reach: s.Reach, Scopes: s.Scopes, Prefixes: prefixTexts(s.Prefixes),
 	}
 	for i, text := range s.texts() {
 		if *text != "" {
@@ -317,12 +317,6 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 	}
 	for _, p := range s.Trial {
 		r.Trial = append(r.Trial, string(p))
-	}
-	for _, p := range s.Prefixes {
-		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // callers' addresses are unmapped, too
-			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-		}
-		r.Prefixes = append(r.Prefixes, p.String())
 	}
 	return r
 }
@@ -336,12 +330,9 @@ func (r *serviceRecord) service() (Service, error) {
 	for _, p := range r.Trial {
 		s.Trial = append(s.Trial, fiscalcode.Person(p))
 	}
-	for _, p := range r.Prefixes {
-		prefix, err := netip.ParsePrefix(p)
-		if err != nil {
-			return s, fmt.Errorf("%w: a service's prefix", store.ErrCorrupt)
-		}
-		s.Prefixes = append(s.Prefixes, prefix)
+	var err error
+	if s.Prefixes, err = parsePrefixes(r.Prefixes); err != nil {
+		return s, err
 	}
 	for i, text := range s.texts() {
 		if i < len(r.Texts) {
@@ -419,8 +410,26 @@ type keyUseRecord struct {
 	At int64 `msgpack:"t"`
 }
 
+// An apiKeyRecord is whose a key is: a service's, or an organization's.
 type apiKeyRecord struct {
-	Service ServiceID `msgpack:"s"`
+	Service      ServiceID `msgpack:"s"`
+	Organization string    `msgpack:"o,omitempty"`
+	Record       store.Key `msgpack:"r,omitempty"` // of the organization, that has it
+}
+
+// A manageKeyRecord is a key by which an organization is managed.
+type manageKeyRecord struct {
+	ID       string   `msgpack:"i"`
+	Role     Role     `msgpack:"r"`
+	Group    string   `msgpack:"g,omitempty"`
+	Prefixes []string `msgpack:"px,omitempty"`
+	Via      string   `msgpack:"v,omitempty"` // the aggregator whose it is; empty: none
+	Keys     [][]byte `msgpack:"k,omitempty"` // as of a service
+	At       int64    `msgpack:"t"`
+}
+
+func (c *ownerCodec) manageKeyKey(via, id string) store.Key {
+	return prefixManageKey + store.Key(c.short(c.owner, "manage key", via+"\x00"+id))
 }
 
 type addressRecord struct {

@@ -27,23 +27,21 @@ type Sender struct {
 func (e *Engine) Sender(id ServiceID) *Sender { return &Sender{e: e, id: id} }
 
 // SenderByKey is the service that the API key belongs to, calling from addr (zero: not checked against the service's
-// prefixes). An unknown key is ErrUnauthorized, a wrong address ErrForbidden.
+// prefixes). An unknown key is ErrUnauthorized; a wrong address, or a key that is an organization's, ErrForbidden.
 func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (*Sender, error) {
 	if err := e.ready(ctx); err != nil {
 		return nil, err
 	}
 	hash := keyHash(key)
-	d, err := e.view(ctx, e.codec.apiKey(hash), store.Range{}, "", keyAPIKey)
+	r, err := e.readKeyIndex(ctx, hash)
 	if err != nil {
 		return nil, err
 	}
-	var r apiKeyRecord
-	found, err := d.read(keyAPIKey, &r)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, ErrUnauthorized
+	if r.Organization != "" {
+		if _, err := e.readManageKey(ctx, fiscalcode.Organization(r.Organization), &heldKey{name: r.Record, hash: hash}); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: the key is an organization's", ErrForbidden)
 	}
 	s := &Sender{e, r.Service, hash, addr}
 	rec, err := e.readService(ctx, r.Service)

@@ -3,7 +3,6 @@ package appio
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -147,8 +146,6 @@ func (s Service) Validate() error {
 		return invalid("Reach", "empty, National or Local")
 	case len(s.Trial) > 1000:
 		return invalid("Trial", "at most 1000 recipients")
-	case len(s.Prefixes) > 1000:
-		return invalid("Prefixes", "at most 1000 prefixes")
 	}
 	if err := validText("QuietBasis", s.QuietBasis, 0, 200); err != nil {
 		return err
@@ -158,10 +155,8 @@ func (s Service) Validate() error {
 			return invalid(fmt.Sprintf("Trial[%d]", i), "a fiscal code")
 		}
 	}
-	for i, p := range s.Prefixes {
-		if !p.IsValid() {
-			return invalid(fmt.Sprintf("Prefixes[%d]", i), "an IP prefix")
-		}
+	if err := validPrefixes(s.Prefixes); err != nil {
+		return err
 	}
 	for i, c := range s.Scopes {
 		if !slices.Contains(scopes, c) {
@@ -467,11 +462,8 @@ func (e *Engine) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string, e
 // PutKey sets a key made elsewhere, of 16 to 200 bytes that nobody can guess; it is kept hashed. The key that the slot had
 // before ends at once, but for what another process has begun to decide. A key of another service, or of the other slot, is ErrConflict.
 func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string) error {
-	if k != Primary && k != Secondary {
-		return invalid("KeySlot", "Primary or Secondary")
-	}
-	if len(key) < 16 || len(key) > 200 {
-		return invalid("Key", "16 to 200 bytes")
+	if err := validKey(k, key); err != nil {
+		return err
 	}
 	if err := e.ready(ctx); err != nil {
 		return err
@@ -491,37 +483,16 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 func (e *Engine) setKey(ctx context.Context, id ServiceID, key string, more []store.Key, change func(tx *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error)) error {
 	hash := keyHash(key)
 	// The index first: an entry without its service's key is a hint that leads nowhere, the other way round a key would not work.
-	err := e.do(ctx, &op{
-		owner: e.codec.apiKey(hash), keys: []store.Key{keyAPIKey},
-		apply: func(tx *draft) error {
-			var r apiKeyRecord
-			found, err := tx.read(keyAPIKey, &r)
-			if err != nil {
-				return err
-			}
-			if found && r.Service != id {
-				return fmt.Errorf("%w: the key is another service's", ErrConflict)
-			}
-			return tx.putSealed(store.Record{Key: keyAPIKey}, &apiKeyRecord{id})
-		},
-	})
-	if err != nil {
+	if err := e.putKeyIndex(ctx, hash, apiKeyRecord{Service: id}); err != nil {
 		return err
 	}
 	var old []byte
-	err = e.changeServiceWith(ctx, id, more, func(tx *draft, r *serviceRecord) (s *serviceRecord, err error) {
+	err := e.changeServiceWith(ctx, id, more, func(tx *draft, r *serviceRecord) (s *serviceRecord, err error) {
 		s, old, err = change(tx, r, hash)
 		return s, err
 	})
-	if err == nil && len(old) > 0 && subtle.ConstantTimeCompare(old, hash) == 0 {
-		err = e.do(ctx, &op{owner: e.codec.apiKey(old), keys: []store.Key{keyAPIKey, keyUse}, apply: func(tx *draft) error {
-			for _, k := range []store.Key{keyAPIKey, keyUse} {
-				if tx.get(k) != nil {
-					tx.del(k)
-				}
-			}
-			return nil
-		}})
+	if err == nil {
+		err = e.dropKeyIndex(ctx, old, hash)
 	}
 	return err
 }
@@ -529,25 +500,12 @@ func (e *Engine) setKey(ctx context.Context, id ServiceID, key string, more []st
 // withKey is the service with another key in a slot, and the hash of the one before.
 func (r *serviceRecord) withKey(k KeySlot, hash []byte) (s *serviceRecord, old []byte, err error) {
 	next := *r
-	next.Keys = make([][]byte, 2)
-	copy(next.Keys, r.Keys)
-	if subtle.ConstantTimeCompare(next.Keys[1-k], hash) == 1 {
-		return nil, nil, fmt.Errorf("%w: the key is in the other slot", ErrConflict)
-	}
-	old, next.Keys[k] = next.Keys[k], hash
-	return &next, old, nil
+	next.Keys, old, err = withKey(r.Keys, k, hash)
+	return &next, old, err
 }
 
 // hasKey reports whether the hash is one of the service's keys.
-func (r *serviceRecord) hasKey(hash []byte) bool {
-	found := 0
-	for _, k := range r.Keys {
-		if len(k) == len(hash) {
-			found |= subtle.ConstantTimeCompare(k, hash)
-		}
-	}
-	return found == 1
-}
+func (r *serviceRecord) hasKey(hash []byte) bool { return hasKey(r.Keys, hash) }
 
 // permits reports whether the service may write to this person at all, whatever the person chose: a stopped one to nobody, one
 // in trial to its authorised recipients and the sandbox.
