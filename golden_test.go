@@ -201,6 +201,7 @@ var recordKinds = map[string]func() any{
 	"draft":         func() any { return &draftRecord{} },
 	"change":        func() any { return &changeRecord{} },
 	"member":        func() any { return &memberRecord{} },
+	"logo":          func() any { return &logoRecord{} },
 	"manage-key":    func() any { return &manageKeyRecord{} },
 	"derived":       func() any { return &derivedRecord{} },
 	"use":           func() any { return &keyUseRecord{} },
@@ -469,6 +470,7 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("draft.agreement", svc, nil, store.Record{Key: keyDraft}, &draftRecord{Data: whole, Stage: Approved, Version: 1, Changes: 3, At: at, ApprovedAt: at, Agreement: 3, Barred: 1})
 	add("organization.agreement", org, nil, store.Record{Key: keyOrganization}, &organizationRecord{Code: string(goldenOrg), Name: "Comune di Esempio",
 		DraftedAt: at - 3, SignedAt: at - 2, WithdrawnAt: at - 1, At: at, Aggregators: []string{"80078750587"}, Turns: 2})
+	add("logo", svc, nil, store.Record{Key: keyLogo}, &logoRecord{PNG: []byte("\x89PNG\r\n\x1a\n"), At: at})
 	add("manage-key", org, nil, store.Record{Key: org.manageKeyKey("80078750587", "gestionale")}, &manageKeyRecord{
 		ID: "gestionale", Role: Editor, Group: "tributi", Prefixes: []string{"192.0.2.0/24"}, Via: "80078750587", Keys: [][]byte{keyHash(goldenKey)}, At: at})
 	add("api-key.manage", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyAPIKey}, &apiKeyRecord{

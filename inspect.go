@@ -380,6 +380,7 @@ var (
 		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
 		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
 		"address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
+		"service\x00" + string(keyLogo): "logo", "organization\x00" + string(keyLogo): "logo",
 	}
 )
 

@@ -276,6 +276,8 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&m) && rec.Key != r.c.memberKey(m.ID) {
 			r.problem(kind, "", "it is another member")
 		}
+	case "logo":
+		into(&logoRecord{})
 	case "manage key":
 		var k manageKeyRecord
 		if into(&k) && rec.Key != r.c.manageKeyKey(k.Via, k.ID) {

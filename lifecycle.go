@@ -46,6 +46,7 @@ const (
 	ServicePublished   ServiceChange = "published"
 	ServiceUnpublished ServiceChange = "unpublished"
 	ServiceKeyChanged  ServiceChange = "key-changed" // see Authority.NewKey; Reason is the slot
+	ServiceLogoChanged ServiceChange = "logo-changed"
 	ServiceStopped     ServiceChange = "stopped"     // by the operator, see Engine.StopService
 	ServiceAllowed     ServiceChange = "allowed"     // see Engine.AllowService
 	ServiceEntrusted   ServiceChange = "entrusted"   // to its organization, see Engine.Entrust

@@ -140,6 +140,16 @@ func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error)
 	return page, nil
 }
 
+// Reversed is the list in the other order. One that is read forwards only cannot be: its pages are ErrInvalid.
+func (l List[T]) Reversed() List[T] {
+	return newList(l.e, l.name+"\x00reversed", func(ctx context.Context, p position, limit int) (found[T], error) {
+		f, err := l.read(ctx, position{p.key, !p.before}, limit)
+		slices.Reverse(f.items)
+		slices.Reverse(f.keys)
+		return f, err
+	})
+}
+
 func (l List[T]) cursor(key string, before bool) Cursor {
 	if key == "" {
 		return ""

@@ -61,6 +61,7 @@ const (
 	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
 	keyDerived      store.Key = "G"  // of a service: which of its keys are derived
 	keyUse          store.Key = "U"  // of an API key: when it was used last
+	keyLogo         store.Key = "I"  // of a service, or of an organization
 	keyDraft        store.Key = "D"  // of a service: its next version
 	prefixChange              = "L/" // of a service; + number: what happened to it
 	prefixMember              = "u/" // of an organization; + pseudonym of a member
@@ -374,6 +375,11 @@ type changeRecord struct {
 	Reason      string         `msgpack:"r,omitempty"`
 	Data        *serviceRecord `msgpack:"d,omitempty"`  // of an edit, without keys and recipients
 	Of          uint64         `msgpack:"of,omitempty"` // number of the entry that has the Data which this one is about; 0: not known
+}
+
+type logoRecord struct {
+	PNG []byte `msgpack:"p"`
+	At  int64  `msgpack:"t"`
 }
 
 // A preparedRecord is a service that an organization may have prepared.
