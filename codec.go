@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -412,9 +413,15 @@ func guard(b []byte) error {
 	}
 }
 
-// bodyHash identifies what a message says, for its idempotency key.
-func (c *codec) bodyHash(m *Message) ([]byte, error) {
-	e, err := encode(newMessageRecord("", m, 0))
+// bodyHash identifies what a message says, for its idempotency key. A document that was put again is the same.
+func (c *codec) bodyHash(m *Message, docs []documentRecord) ([]byte, error) {
+	r := newMessageRecord("", m, 0)
+	docs = slices.Clone(docs)
+	for i := range docs {
+		docs[i].ID, docs[i].Key = "", nil
+	}
+	r.attach(r.remote(), docs)
+	e, err := encode(r)
 	if err != nil {
 		return nil, err
 	}

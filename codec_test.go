@@ -471,7 +471,7 @@ func TestBodyHash(t *testing.T) {
 	c := &codec{}
 	c.useRoot([]byte("one"))
 	hash := func(m Message) string {
-		b, err := c.bodyHash(&m)
+		b, err := c.bodyHash(&m, nil)
 		require.NoError(t, err)
 		return string(b)
 	}
@@ -479,6 +479,7 @@ func TestBodyHash(t *testing.T) {
 		To: anna, Subject: "s", Markdown: "m", Due: goldenTime, SecureChannels: true, TimeToLive: time.Hour, Key: "k",
 		Payment:  &Notice{Number: "301000000000000123", Amount: 1, Payee: goldenOrg, InvalidAfterDue: true},
 		Language: "it", Translations: []Translation{{Language: "en", Subject: "s", Markdown: "m"}}, Template: TemplateRef{ID: "t", Version: 1},
+		Remote: &RemoteContent{ID: "r", Configuration: "c", OriginalSender: "o", ReceivedAt: goldenTime, Attachments: true, Text: true, Precondition: Once, Summary: "b"},
 	}
 	change := map[string]func(*Message){
 		"Subject":     func(m *Message) { m.Subject += "x" },
@@ -504,19 +505,29 @@ func TestBodyHash(t *testing.T) {
 		"NRE":         func(m *Message) { m.Prescription = &Prescription{NRE: "n"} },
 		"IUP":         func(m *Message) { m.Prescription = &Prescription{NRE: "n", IUP: "i"} },
 		"Prescriber":  func(m *Message) { m.Prescription = &Prescription{NRE: "n", Prescriber: "p"} },
+		"no Remote":   func(m *Message) { m.Remote = nil },
+		"remote id":   func(m *Message) { m.Remote.ID = "s" },
+		"where":       func(m *Message) { m.Remote.Configuration = "d" },
+		"by whom":     func(m *Message) { m.Remote.OriginalSender = "" },
+		"received":    func(m *Message) { m.Remote.ReceivedAt = time.Time{} },
+		"documents":   func(m *Message) { m.Remote.Attachments = false },
+		"text":        func(m *Message) { m.Remote.Text = false },
+		"shown first": func(m *Message) { m.Remote.Precondition = "" },
+		"summary":     func(m *Message) { m.Remote.Summary = "" },
 	}
 	seen := map[string]string{hash(whole): "whole"}
 	for name, f := range change {
 		m := whole
-		n := *whole.Payment
-		m.Payment = &n
+		n, r := *whole.Payment, *whole.Remote
+		m.Payment, m.Remote = &n, &r
 		f(&m)
 		require.Empty(t, seen[hash(m)], name)
 		seen[hash(m)] = name
 	}
 	// Every field of a message and of its payment is one of them, or is where the hash is kept.
-	require.Equal(t, 13, reflect.TypeFor[Message]().NumField())
+	require.Equal(t, 15, reflect.TypeFor[Message]().NumField())
 	require.Equal(t, 3, reflect.TypeFor[Prescription]().NumField())
+	require.Equal(t, 9, reflect.TypeFor[RemoteContent]().NumField()) // of which the engine sets one
 	require.Equal(t, 4, reflect.TypeFor[Notice]().NumField())
 	m := whole
 	m.Key, m.To = "other", bruno

@@ -42,6 +42,8 @@ const exportPage = 64
 // is there as it was before or after; what comes may be missing; open deliveries are read before outcomes, so that one that
 // ends is there once or twice. Messages come oldest first; otherwise the order of items says nothing.
 //
+// Documents are named, with their checksums: what they hold is [Citizen.OpenDocument]'s.
+//
 // A record that is damaged is an item that says so, and does not keep the others back. While the person is being erased it is
 // ErrErasing. After it there is what outlives an erasure and nothing else: decisions, outcomes, the history of consent, the request.
 func (c *Citizen) Export(ctx context.Context, w io.Writer) error {
@@ -201,6 +203,7 @@ var notExported = map[string]string{
 	"idempotency key": "a hash of a service's own key, and what the decision of the message says",
 	"effect":          "that a notice is still to be told of a bill, by pseudonyms; the bill is exported",
 	"digest":          "which of a service's digests is the one that messages are added to; its open deliveries say what it has",
+	"document":        "which message has a document; the message says so",
 	"clean-up task":   "how far a clean-up has come",
 }
 

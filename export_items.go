@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
 )
 
@@ -300,6 +301,39 @@ type exportedMessage struct {
 	Read         bool           `json:"read"`
 	ReadAt       time.Time      `json:"read_at,omitzero"`
 	Archived     bool           `json:"archived"`
+
+	Remote  *exportedRemote  `json:"remote_content,omitempty"`
+	Opening *exportedOpening `json:"precondition,omitempty"`
+
+	Documents []exportedDocument `json:"documents,omitempty"`
+}
+
+type exportedDocument struct {
+	ID     DocumentID `json:"id"`
+	Name   string     `json:"name"`
+	Type   string     `json:"content_type"`
+	Size   int64      `json:"size"`
+	SHA256 string     `json:"sha256"`
+}
+
+type exportedRemote struct {
+	ID            string                  `json:"id"`
+	Organization  fiscalcode.Organization `json:"organization_fiscal_code"`
+	Configuration ConfigurationID         `json:"configuration_id"`
+	Precondition  Precondition            `json:"precondition"`
+	Sender        string                  `json:"original_sender,omitempty"`
+	ReceivedAt    time.Time               `json:"original_receipt_date,omitzero"`
+	Summary       string                  `json:"summary,omitempty"`
+	Attachments   bool                    `json:"attachments"`
+	Text          bool                    `json:"text"`
+}
+
+type exportedOpening struct {
+	ShownAt    time.Time `json:"shown_at"`
+	SHA256     string    `json:"shown_sha256"`
+	AcceptedAt time.Time `json:"accepted_at,omitzero"`
+	Level      Level     `json:"login_level,omitempty"`
+	Provider   string    `json:"login_provider,omitempty"`
 }
 
 type exportedText struct {
@@ -356,6 +390,17 @@ func exportMessage(d *draft, _ *profileRecord, r, state *store.Record) (any, err
 	}
 	if p := m.Prescription; p != nil {
 		x.Prescription = &exportedRx{p.NRE, p.IUP, p.Prescriber}
+	}
+	if c := m.remote().content(); c != nil {
+		x.Remote = &exportedRemote{c.ID, c.Organization, c.Configuration, c.Precondition, c.OriginalSender, c.ReceivedAt, c.Summary, c.Attachments, c.Text}
+	}
+	for _, r := range m.documents() {
+		d := r.document()
+		x.Documents = append(x.Documents, exportedDocument{d.ID, d.Name, d.Type, d.Size, d.SHA256})
+	}
+	if s.Opening != nil {
+		o := s.Opening.opening()
+		x.Opening = &exportedOpening{o.ShownAt, o.SHA256, o.AcceptedAt, o.Level, o.Provider}
 	}
 	return x, nil
 }

@@ -206,7 +206,10 @@ var recordKinds = map[string]func() any{
 	"derived":       func() any { return &derivedRecord{} },
 	"use":           func() any { return &keyUseRecord{} },
 	"prepared":      func() any { return &preparedRecord{} },
-	"withdrawal":    func() any { return &withdrawal{} }, // in tokens, not in a store
+	"remote":        func() any { return &remoteConfigurationRecord{} },
+	"document":      func() any { return &ownedRecord{} },
+	"upload":        func() any { return &documentToken{} }, // in tokens, not in a store
+	"withdrawal":    func() any { return &withdrawal{} },    // in tokens, not in a store
 }
 
 const (
@@ -482,6 +485,21 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("derived", svc, nil, store.Record{Key: keyDerived}, &derivedRecord{Slots: []derivedSlot{{}, {Generation: 3, Key: 1, Hash: keyHash(goldenKey)}}})
 	add("use", c.of(c.apiKey(keyHash(goldenKey))), nil, store.Record{Key: keyUse}, &keyUseRecord{At: at})
 	add("prepared", c.of(c.organization(goldenOrg)), nil, store.Record{Key: preparedKey(goldenService)}, &preparedRecord{Service: goldenService})
+	const configuration = "01HZY3V7K8QZ4M5N6P7R8S9T0X"
+	add("message.remote", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
+		Service: goldenService, At: at, Subject: "Avviso TARI: prima rata", Markdown: goldenText, Attached: &attachedRecord{Remote: &remoteRecord{
+			ID: "pratica/7", Organization: string(goldenOrg), Configuration: configuration, Precondition: Once, Sender: "Ufficio tributi",
+			Received: at - 1, Summary: "Un avviso con valore legale", Attachments: true, Text: true}}})
+	add("state.opening", person, person.personal, store.Record{Key: stateKey(goldenID)}, &stateRecord{ReadAt: at, Opening: &openingRecord{
+		ShownAt: at - 1, Text: bytes.Repeat([]byte{5}, 32), AcceptedAt: at, Level: L2, Provider: "cie"}})
+	system := systemRecord{URL: "https://esempio.it/io", Header: "X-Key", Key: "segreto", Type: "API_KEY", Certificate: "cert", PrivateKey: "key", Roots: "roots"}
+	add("remote", org, nil, store.Record{Key: remoteConfigurationKey(configuration)}, &remoteConfigurationRecord{
+		ID: configuration, Name: "Protocollo", Text: "Gli atti del protocollo", Precondition: Always, Production: &system, Test: &system,
+		TestUsers: []string{string(goldenPerson)}, Signed: true, Unsigned: []string{string(goldenPerson)}, At: at})
+	kept := documentRecord{ID: configuration, Name: "Certificato.pdf", Type: "application/pdf", Size: 1 << 20, Sum: keyHash("its content"), Key: bytes.Repeat([]byte{3}, 32)}
+	add("message.documents", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
+		Service: goldenService, At: at, Subject: "Il certificato richiesto", Markdown: goldenText, Attached: &attachedRecord{Documents: []documentRecord{kept}}})
+	add("document", person, person.personal, store.Record{Key: documentKey(configuration)}, &ownedRecord{Message: goldenID})
 	return cases
 }
 
@@ -535,7 +553,7 @@ func TestGoldenRecords(t *testing.T) {
 		})
 	}
 	for kind, make := range recordKinds {
-		if kind == "withdrawal" {
+		if kind == "withdrawal" || kind == "upload" {
 			continue
 		}
 		require.Contains(t, set, kind, "no golden file")
@@ -569,7 +587,7 @@ func TestGoldenDerived(t *testing.T) {
 	}
 	plain := Message{To: goldenPerson, Subject: message.Subject, Markdown: goldenText}.normal()
 	body := func(m Message) string {
-		sum, err := c.bodyHash(&m)
+		sum, err := c.bodyHash(&m, nil)
 		require.NoError(t, err)
 		return hex.EncodeToString(sum)
 	}

@@ -431,7 +431,7 @@ func TestTheCourtFindsForgeries(t *testing.T) {
 		"an old send": {prefixRepeat, citizen(fabio), &i, func() {
 			m := Message{To: fabio, Subject: "Un avviso di prova", Markdown: goldenText}.normal()
 			var err error
-			i.Body, err = c.e.codec.bodyHash(&m)
+			i.Body, err = c.e.codec.bodyHash(&m, nil)
 			require.NoError(t, err)
 		}},
 	} {

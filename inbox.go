@@ -165,7 +165,7 @@ func (c *Citizen) inboxMessage(d *draft, languages []string, id MessageID, r, st
 	}
 	return InboxMessage{
 		Message: m.message(c.id.Code).In(languages...), ID: id, Service: m.Service, SentAt: fromMicro(m.At),
-		ReadAt: fromMicro(s.ReadAt), Read: s.ReadAt != 0, Archived: s.Archived,
+		ReadAt: fromMicro(s.ReadAt), Read: s.ReadAt != 0, Archived: s.Archived, Opening: s.Opening.opening(),
 	}, nil
 }
 

@@ -372,7 +372,7 @@ var (
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
 		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
-		prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
+		prefixDocument: "document", prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
@@ -387,6 +387,7 @@ var (
 var otherPrefixes = map[string]string{
 	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
 	"organization\x00" + prefixMember: "member", "organization\x00" + prefixManageKey: "manage key", "organization\x00" + prefixCleanUp: "clean-up task",
+	"organization\x00" + prefixRemote: "remote-content configuration",
 }
 
 // recordKind is empty for a record that no engine of this version writes.

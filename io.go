@@ -40,6 +40,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/appio-go/appio/blob"
+	"github.com/appio-go/appio/blob/fileblob"
 	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/boltstore"
@@ -120,6 +122,13 @@ type Options struct {
 	// with a new file only (an old file without its key is store.ErrKey); New answers ErrInvalid. See FileKeys, RandomKeys.
 	Keys Keyring
 
+	// Documents keeps what messages carry: see [Document]. Nil: Open makes a directory, the file's name + ".documents", when there is
+	// something to keep; with New there are none.
+	Documents blob.Store
+
+	// MaxDocument is the most bytes of a document; 0: 10 MiB.
+	MaxDocument int64
+
 	// Plain leaves records unsealed, with checksums: for tests and comparisons. A store is plain or sealed for good.
 	Plain bool
 
@@ -185,8 +194,13 @@ func (o *Options) complete() error {
 	if o.ContactRate == 0 {
 		o.ContactRate = 20
 	}
+	if o.MaxDocument == 0 {
+		o.MaxDocument = documentSize
+	}
 	o.Channels = slices.Clone(o.Channels)
 	switch {
+	case o.MaxDocument < 0 || o.MaxDocument > mostDocument:
+		return invalid("Options.MaxDocument", "0 to 1 GiB")
 	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain, o.PaymentTimeout) < 0:
 		return invalid("Options", "durations of 0 or more")
 	case o.DeliverTimeout > o.longest():
@@ -223,6 +237,9 @@ func Open(path string, opts *Options) (*Engine, error) {
 		info, err := os.Stat(path)
 		fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
 		o.Keys = &fileKeys{path: path + ".key", make: fresh}
+	}
+	if o.Documents == nil {
+		o.Documents = fileblob.New(path + ".documents")
 	}
 	if err := o.complete(); err != nil { // before a file is made
 		return nil, err
@@ -424,6 +441,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	reminding.Go(func() { e.watchPauses(ctx) })
 	if e.opts.Reminders != nil {
 		reminding.Go(func() { d.reminding(ctx) })
+	}
+	if e.opts.Documents != nil {
+		reminding.Go(func() { e.collecting(ctx) })
 	}
 	err := d.run(ctx)
 	cancel()

@@ -31,12 +31,14 @@ type Message struct {
 
 	Template TemplateRef // that the texts were made from: see Use; zero: none
 
-	Due            time.Time     // deadline; zero: none
-	Payment        *Notice       // nil: nothing to pay
-	Prescription   *Prescription // nil: it is about none
-	SecureChannels bool          // as for the service; can only tighten
-	Premium        bool          // IO's ADVANCED: over IO's API its sender is told whether it was read and paid. For services with Service.Premium.
-	TimeToLive     time.Duration // of its deliveries, from when each may first go, 1 h to 7 days; 0: 1 h. The inbox keeps it in any case.
+	Due            time.Time      // deadline; zero: none
+	Payment        *Notice        // nil: nothing to pay
+	Prescription   *Prescription  // nil: it is about none
+	Remote         *RemoteContent // that the message goes on elsewhere; nil: it does not
+	Documents      []Document     // that it carries, from PutDocument; at most 10
+	SecureChannels bool           // as for the service; can only tighten
+	Premium        bool           // IO's ADVANCED: over IO's API its sender is told whether it was read and paid. For services with Service.Premium.
+	TimeToLive     time.Duration  // of its deliveries, from when each may first go, 1 h to 7 days; 0: 1 h. The inbox keeps it in any case.
 
 	// Key makes sending repeatable: the same key and the same message is the same message, the same key and another is
 	// ErrConflict. It counts per service and recipient, for 30 days. Empty: every Send is a new message. At most 200 bytes.
@@ -132,7 +134,7 @@ func (m Message) Validate() error {
 	if m.Template != (TemplateRef{}) && !m.Template.Valid() {
 		return invalid("Template", "an id of [a-z][a-z0-9-]*, at most 64 bytes, and a version of 1 to 999999")
 	}
-	if !m.Due.IsZero() && (m.Due.UTC().Year() < 1 || m.Due.UTC().Year() > 9999 || micro(m.Due).UnixMicro() == 0) {
+	if !validTime(m.Due) {
 		return invalid("Due", "a time whose year has at most four digits")
 	}
 	if m.Payment != nil {
@@ -144,6 +146,14 @@ func (m Message) Validate() error {
 		if err := m.Prescription.validate(); err != nil {
 			return err
 		}
+	}
+	if m.Remote != nil {
+		if err := m.Remote.validate(); err != nil {
+			return err
+		}
+	}
+	if err := validDocuments(m.Documents); err != nil {
+		return err
 	}
 	if m.TimeToLive != 0 && (m.TimeToLive < minTTL || m.TimeToLive > maxTTL) {
 		return invalid("TimeToLive", "1 hour to 7 days")
@@ -187,6 +197,11 @@ func (m *Message) validLanguages() error {
 // normal is m as it is compared and stored: times with microseconds, translations in the order of their languages.
 func (m Message) normal() Message {
 	m.Due = micro(m.Due)
+	if m.Remote != nil {
+		r := *m.Remote
+		r.ReceivedAt, r.Organization = micro(r.ReceivedAt), ""
+		m.Remote = &r
+	}
 	if len(m.Translations) > 0 {
 		m.Translations = slices.Clone(m.Translations)
 		sortTranslations(m.Translations)
@@ -256,6 +271,8 @@ type InboxMessage struct {
 
 	PaymentState PaymentState // empty: there is nothing to pay, or notices are not followed
 	PaymentAt    time.Time    // when it became so; zero: nothing was heard
+
+	Opening Opening // of Remote, where it has a precondition
 }
 
 // LogValue has no code or text.

@@ -2,6 +2,7 @@ package appio
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -35,6 +36,7 @@ const (
 	prefixReceipt       = "y/"   // + when it was paid, and the same pseudonym
 	prefixEffect        = "e/"   // + the same pseudonym: the notice is to be told of the citizen; E
 	prefixDigest        = "g/"   // + pseudonym of the service, and of secrecy: the digest that its messages are gathered in; E
+	prefixDocument      = "f/"   // + id of a document: which message has it
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
@@ -68,6 +70,7 @@ const (
 	prefixManageKey           = "k/" // of an organization; + pseudonym of a key by which it is managed
 	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
 	keyTaken        store.Key = "C"  // of an address: who has proved it
+	prefixRemote              = "x/" // of an organization; + id of a remote-content configuration
 	keyFormat       store.Key = "format"
 	keyRoot         store.Key = "root"
 	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
@@ -572,6 +575,7 @@ type messageRecord struct {
 
 	Premium      bool                `msgpack:"e,omitempty"`
 	Prescription *prescriptionRecord `msgpack:"r,omitempty"`
+	Attached     *attachedRecord     `msgpack:"a,omitempty"`
 }
 
 type prescriptionRecord struct {
@@ -579,6 +583,138 @@ type prescriptionRecord struct {
 	IUP        string `msgpack:"i,omitempty"`
 	Prescriber string `msgpack:"p,omitempty"`
 }
+
+// An attachedRecord is what a message has beside its texts: one field, as a record has fifteen at most.
+type attachedRecord struct {
+	Remote    *remoteRecord    `msgpack:"r,omitempty"`
+	Documents []documentRecord `msgpack:"f,omitempty"`
+}
+
+// attach adds to what the message has.
+func (r *messageRecord) attach(remote *remoteRecord, docs []documentRecord) {
+	if remote != nil || len(docs) > 0 {
+		r.Attached = &attachedRecord{remote, docs}
+	}
+}
+
+func (r *messageRecord) remote() *remoteRecord {
+	if r.Attached == nil {
+		return nil
+	}
+	return r.Attached.Remote
+}
+
+func (r *messageRecord) documents() []documentRecord {
+	if r.Attached == nil {
+		return nil
+	}
+	return r.Attached.Documents
+}
+
+// A documentRecord is of a document that is kept elsewhere, sealed under Key.
+type documentRecord struct {
+	ID   DocumentID `msgpack:"i"`
+	Name string     `msgpack:"n"`
+	Type string     `msgpack:"t"`
+	Size int64      `msgpack:"z"`
+	Sum  []byte     `msgpack:"s"` // SHA-256 of its content
+	Key  []byte     `msgpack:"k"`
+}
+
+func (r *documentRecord) document() Document {
+	return Document{ID: r.ID, Name: r.Name, Type: r.Type, Size: r.Size, SHA256: hex.EncodeToString(r.Sum)}
+}
+
+// An ownedRecord says which message has a document.
+type ownedRecord struct {
+	Message MessageID `msgpack:"m"`
+}
+
+// A remoteRecord is of content elsewhere.
+type remoteRecord struct {
+	ID            string          `msgpack:"i"`
+	Organization  string          `msgpack:"o"` // whose configuration it is
+	Configuration ConfigurationID `msgpack:"c"`
+	Precondition  Precondition    `msgpack:"p"`
+	Sender        string          `msgpack:"s,omitempty"`
+	Received      int64           `msgpack:"t,omitempty"`
+	Summary       string          `msgpack:"b,omitempty"`
+	Attachments   bool            `msgpack:"a,omitempty"`
+	Text          bool            `msgpack:"x,omitempty"`
+}
+
+func newRemoteRecord(r *RemoteContent) *remoteRecord {
+	return &remoteRecord{
+		ID: r.ID, Configuration: r.Configuration, Precondition: r.Precondition, Sender: r.OriginalSender, Received: toMicro(r.ReceivedAt),
+		Summary: r.Summary, Attachments: r.Attachments, Text: r.Text,
+	}
+}
+
+func (r *remoteRecord) content() *RemoteContent {
+	if r == nil {
+		return nil
+	}
+	return &RemoteContent{
+		ID: r.ID, Configuration: r.Configuration, Precondition: r.Precondition, OriginalSender: r.Sender, ReceivedAt: fromMicro(r.Received),
+		Summary: r.Summary, Attachments: r.Attachments, Text: r.Text, Organization: fiscalcode.Organization(r.Organization),
+	}
+}
+
+// A remoteConfigurationRecord is how an organization's system is reached.
+type remoteConfigurationRecord struct {
+	ID           string        `msgpack:"i"`
+	Name         string        `msgpack:"n"`
+	Text         string        `msgpack:"d"`
+	Precondition Precondition  `msgpack:"p"`
+	Production   *systemRecord `msgpack:"u,omitempty"`
+	Test         *systemRecord `msgpack:"v,omitempty"`
+	TestUsers    []string      `msgpack:"w,omitempty"`
+	Signed       bool          `msgpack:"s,omitempty"`
+	Unsigned     []string      `msgpack:"x,omitempty"`
+	At           int64         `msgpack:"t"`
+}
+
+type systemRecord struct {
+	URL         string `msgpack:"u"`
+	Header      string `msgpack:"h"`
+	Key         string `msgpack:"k"`
+	Type        string `msgpack:"t"`
+	Certificate string `msgpack:"c,omitempty"`
+	PrivateKey  string `msgpack:"p,omitempty"`
+	Roots       string `msgpack:"r,omitempty"`
+}
+
+func newRemoteConfigurationRecord(c *RemoteConfiguration) *remoteConfigurationRecord {
+	return &remoteConfigurationRecord{
+		ID: string(c.ID), Name: c.Name, Text: c.Description, Precondition: c.Precondition, Production: (*systemRecord)(c.Production).clone(),
+		Test: (*systemRecord)(c.Test).clone(), TestUsers: codes[string](c.TestUsers), Signed: c.Signed, Unsigned: codes[string](c.Unsigned),
+	}
+}
+
+func (r *remoteConfigurationRecord) configuration(of fiscalcode.Organization) RemoteConfiguration {
+	return RemoteConfiguration{
+		ID: ConfigurationID(r.ID), Name: r.Name, Description: r.Text, Precondition: r.Precondition, Production: (*RemoteSystem)(r.Production),
+		Test: (*RemoteSystem)(r.Test), TestUsers: codes[fiscalcode.Person](r.TestUsers), Signed: r.Signed,
+		Unsigned: codes[fiscalcode.Person](r.Unsigned), Organization: of, UpdatedAt: fromMicro(r.At),
+	}
+}
+
+func (r *systemRecord) clone() *systemRecord {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	return &c
+}
+
+func codes[To, From ~string](from []From) (to []To) {
+	for _, c := range from {
+		to = append(to, To(c))
+	}
+	return to
+}
+
+func remoteConfigurationKey(id ConfigurationID) store.Key { return prefixRemote + store.Key(id) }
 
 type translationRecord struct {
 	Language string `msgpack:"g"`
@@ -601,6 +737,9 @@ func newMessageRecord(service ServiceID, m *Message, at int64) *messageRecord {
 	if p := m.Prescription; p != nil {
 		r.Prescription = &prescriptionRecord{p.NRE, p.IUP, string(p.Prescriber)}
 	}
+	if m.Remote != nil {
+		r.attach(newRemoteRecord(m.Remote), nil)
+	}
 	return r
 }
 
@@ -621,10 +760,13 @@ func (r *messageRecord) message(to fiscalcode.Person) Message {
 	m := Message{
 		To: to, Subject: r.Subject, Markdown: r.Markdown, Due: fromMicro(r.Due),
 		SecureChannels: r.Secure, TimeToLive: r.TTL, Language: r.Language, Template: r.template(),
-		Premium: r.Premium,
+		Premium: r.Premium, Remote: r.remote().content(),
 	}
 	for _, t := range r.Translations {
 		m.Translations = append(m.Translations, Translation(t))
+	}
+	for _, d := range r.documents() {
+		m.Documents = append(m.Documents, d.document())
 	}
 	if n := r.Payment; n != nil {
 		m.Payment = &Notice{pagopa.NoticeNumber(n.Number), pagopa.Amount(n.Amount), fiscalcode.Organization(n.Payee), n.Invalid}
@@ -709,8 +851,18 @@ type spreadRecord struct {
 }
 
 type stateRecord struct {
-	ReadAt   int64 `msgpack:"r,omitempty"`
-	Archived bool  `msgpack:"a,omitempty"`
+	ReadAt   int64          `msgpack:"r,omitempty"`
+	Archived bool           `msgpack:"a,omitempty"`
+	Opening  *openingRecord `msgpack:"o,omitempty"`
+}
+
+// An openingRecord is what the citizen has seen and accepted of a precondition.
+type openingRecord struct {
+	ShownAt    int64  `msgpack:"t"`
+	Text       []byte `msgpack:"x"` // SHA-256 of what was shown
+	AcceptedAt int64  `msgpack:"a,omitempty"`
+	Level      Level  `msgpack:"l,omitempty"`
+	Provider   string `msgpack:"o,omitempty"`
 }
 
 // A repeatRecord settles an idempotency key.

@@ -45,6 +45,16 @@ func (f *fields) optionalText(name, v string) {
 	}
 }
 
+// bytes is of less than 256 bytes.
+func (f *fields) bytes(name string, v []byte) {
+	f.name(name)
+	if v == nil {
+		f.b = append(f.b, codeNil)
+		return
+	}
+	f.b = append(append(f.b, codeBytes8, byte(len(v))), v...)
+}
+
 func (f *fields) unsigned(name string, v uint64) {
 	f.name(name)
 	f.b = appendUnsigned(f.b, v)
@@ -202,6 +212,9 @@ func (r *messageRecord) pack(b []byte) []byte {
 	if r.Prescription != nil {
 		f.record("r", r.Prescription)
 	}
+	if r.Attached != nil {
+		f.record("a", r.Attached)
+	}
 	return f.end()
 }
 
@@ -210,6 +223,40 @@ func (r *prescriptionRecord) pack(b []byte) []byte {
 	f.text("n", r.NRE)
 	f.optionalText("i", r.IUP)
 	f.optionalText("p", r.Prescriber)
+	return f.end()
+}
+
+func (r *attachedRecord) pack(b []byte) []byte {
+	f := begin(b)
+	if r.Remote != nil {
+		f.record("r", r.Remote)
+	}
+	optionalList(&f, "f", r.Documents)
+	return f.end()
+}
+
+func (r *documentRecord) pack(b []byte) []byte {
+	f := begin(b)
+	f.text("i", string(r.ID))
+	f.text("n", r.Name)
+	f.text("t", r.Type)
+	f.number("z", r.Size)
+	f.bytes("s", r.Sum)
+	f.bytes("k", r.Key)
+	return f.end()
+}
+
+func (r *remoteRecord) pack(b []byte) []byte {
+	f := begin(b)
+	f.text("i", r.ID)
+	f.text("o", r.Organization)
+	f.text("c", string(r.Configuration))
+	f.text("p", string(r.Precondition))
+	f.optionalText("s", r.Sender)
+	f.optionalNumber("t", r.Received)
+	f.optionalText("b", r.Summary)
+	f.optionalFlag("a", r.Attachments)
+	f.optionalFlag("x", r.Text)
 	return f.end()
 }
 

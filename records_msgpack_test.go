@@ -17,7 +17,7 @@ func TestRecordsAreWrittenAsTheirTagsSay(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		for _, v := range []any{
-			&messageRecord{}, &translationRecord{}, &noticeRecord{}, &prescriptionRecord{}, &decisionRecord{}, &channelRuleEntry{}, &factsRecord{}, &channelFactsRec{}, &workRecord{},
+			&messageRecord{}, &translationRecord{}, &noticeRecord{}, &prescriptionRecord{}, &attachedRecord{}, &remoteRecord{}, &documentRecord{}, &decisionRecord{}, &channelRuleEntry{}, &factsRecord{}, &channelFactsRec{}, &workRecord{},
 			&gathered{}, &leaseRecord{}, &workEntry{}, &outcomeItem{}, &outcomeRecord{}, &withdrawal{},
 		} {
 			require.Implements(t, (*packer)(nil), v)

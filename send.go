@@ -153,6 +153,11 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		fail(err)
 		return
 	}
+	organization, remotes, err := s.remotes(ctx, ms)
+	if err != nil {
+		fail(err)
+		return
+	}
 	ops := make([]*op, 0, len(ms))
 	at := make([]int, 0, len(ms))
 	as := make([]acceptance, len(ms))
@@ -162,6 +167,14 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		if err := a.prepare(s, ms[i]); err != nil {
 			results[i] = Result{Err: err}
 			continue
+		}
+		if r := a.m.Remote; r != nil {
+			stored, err := r.settle(organization, remotes)
+			if err != nil {
+				results[i] = Result{Err: err}
+				continue
+			}
+			a.remote = stored
 		}
 		if n := a.m.Payment; n != nil && s.e.opts.Payments != nil {
 			a.rptID = pagopa.RPTID{Creditor: cmp.Or(n.Payee, creditor), Notice: n.Number}
@@ -216,8 +229,11 @@ type acceptance struct {
 	rptID   pagopa.RPTID // of its notice, where notices are followed
 	bill    store.Key    // likewise; "": there is none
 	id      MessageID
-	body    []byte      // of the message, with a Key
-	digest  []store.Key // of the open digest, where that has to be known
+	body    []byte           // of the message, with a Key
+	remote  *remoteRecord    // as it is stored
+	docs    []documentRecord // likewise
+	until   time.Time        // by when docs are to be sent
+	digest  []store.Key      // of the open digest, where that has to be known
 	result  Result
 	counted bool         // against its service's rate
 	rule    Rule         // that decided it; empty: it was sent before
@@ -243,9 +259,15 @@ func (a *acceptance) prepare(s *Sender, m Message) error {
 	}
 	*a = acceptance{s: s, m: m.normal()}
 	a.owner = s.e.codec.of(s.e.codec.citizen(m.To))
+	if len(m.Documents) > 0 {
+		var err error
+		if a.docs, a.until, err = s.documents(a.owner.owner, m.Documents); err != nil {
+			return err
+		}
+	}
 	if m.Key != "" {
 		var err error
-		if a.body, err = s.e.codec.bodyHash(&a.m); err != nil {
+		if a.body, err = s.e.codec.bodyHash(&a.m, a.docs); err != nil {
 			return err
 		}
 	}
@@ -263,6 +285,9 @@ func (a *acceptance) op() *op {
 	}
 	if a.m.To == fiscalcode.Sandbox {
 		keys = append(keys, taskTrim)
+	}
+	for i := range a.docs {
+		keys = append(keys, documentKey(a.docs[i].ID))
 	}
 	keys = append(keys, a.digest...)
 	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a}
@@ -299,7 +324,7 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := svc.permitsNotice(m.Payment); err != nil {
 		return err
 	}
-	if a.bill != "" && a.rptID.Creditor != m.Payment.payee(svc) {
+	if a.remote != nil && a.remote.Organization != svc.Organization || a.bill != "" && a.rptID.Creditor != m.Payment.payee(svc) {
 		return fmt.Errorf("%w: the service's organization is being changed", ErrBusy)
 	}
 	if a.body != nil && planted != "no-key" {
@@ -315,6 +340,14 @@ func (a *acceptance) apply(tx *draft) error {
 			}
 			a.result = Result{ID: r.ID, Status: r.Status, Repeated: true}
 			return nil
+		}
+	}
+	if a.docs != nil {
+		if !now.Before(a.until) {
+			return fmt.Errorf("%w: a document was put too long ago", ErrExpired)
+		}
+		if err := tx.free(a.docs); err != nil {
+			return err
 		}
 	}
 	cs, err := tx.readConsent(a.s.id)
@@ -354,10 +387,14 @@ func (a *acceptance) apply(tx *draft) error {
 		return nil
 	}
 	stored := newMessageRecord(a.s.id, m, toMicro(now))
+	stored.attach(a.remote, a.docs)
 	if n := stored.Payment; n != nil {
 		n.Payee = string(m.Payment.payee(svc))
 	}
 	if err := tx.putPersonal(store.Record{Key: messageKey(a.id)}, stored); err != nil {
+		return err
+	}
+	if err := tx.claim(a.docs, a.id); err != nil {
 		return err
 	}
 	if a.bill != "" {

@@ -586,6 +586,8 @@ func TestIdempotencyKey(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put(func(s *appio.Service) { s.Premium = true })
 		c := w.enrol(giuseppe, appio.Auto)
+		remote, err := w.Authority(comune).PutRemoteConfiguration(ctx, remoteConfiguration())
+		require.NoError(t, err)
 		notice := appio.Notice{Number: "302032002700000251", Amount: 100}
 		base := messageTo(giuseppe, withKey("k"), func(m *appio.Message) { n := notice; m.Payment = &n })
 		w.send(s, base)
@@ -602,6 +604,7 @@ func TestIdempotencyKey(t *testing.T) {
 			"template":     func(m *appio.Message) { m.Template = appio.TemplateRef{ID: "mensa", Version: 1} },
 			"premium":      func(m *appio.Message) { m.Premium = true },
 			"prescription": func(m *appio.Message) { m.Prescription = &appio.Prescription{NRE: "010A12345678901"} },
+			"remote":       func(m *appio.Message) { m.Remote = &appio.RemoteContent{ID: "7", Configuration: remote.ID} },
 		} {
 			m := base
 			change(&m)
@@ -609,7 +612,7 @@ func TestIdempotencyKey(t *testing.T) {
 			require.ErrorIs(t, err, appio.ErrConflict, name)
 			require.Equal(t, appio.Result{Err: err}, r)
 		}
-		require.Equal(t, 13, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
+		require.Equal(t, 15, reflect.TypeFor[appio.Message]().NumField(), "a new field of Message belongs into this test")
 		require.Len(t, collect(t, c.Inbox(nil)), 1)
 	})
 

@@ -23,6 +23,7 @@ const (
 	withdrawalPurpose = "withdraw"
 	bouncePurpose     = "bounce"
 	proofPurpose      = "validate"
+	documentPurpose   = "document"
 )
 
 func (c *codec) sealWithdrawal(owner store.Owner, id ServiceID, channel string) string {

@@ -38,6 +38,16 @@ func (u *ulids) next(now time.Time) string {
 	return formatULID(b)
 }
 
+// ulidAt is the least ULID of a time.
+func ulidAt(t time.Time) string {
+	var b [16]byte
+	ms := uint64(max(t.UnixMilli(), 0))
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	return formatULID(b)
+}
+
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 func formatULID(b [16]byte) string {

@@ -1,0 +1,451 @@
+package appio_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/blob"
+	"github.com/appio-go/appio/blob/memblob"
+	"github.com/appio-go/appio/fiscalcode"
+)
+
+// certificate is a PDF file, as far as its first bytes go.
+func certificate(size int) []byte {
+	return append([]byte("%PDF-1.7\n"), bytes.Repeat([]byte("certificato "), size/12+1)[:size-9]...)
+}
+
+// newArchive is an office that keeps documents.
+func newArchive(t *testing.T, changes ...func(*appio.Options)) (*town, *memblob.Store) {
+	t.Helper()
+	blobs := memblob.New()
+	return newOffice(t, append([]func(*appio.Options){func(o *appio.Options) { o.Documents = blobs }}, changes...)...), blobs
+}
+
+var certificateOf = appio.Document{Name: "Certificato.pdf", Type: "application/pdf"}
+
+func (w *town) putDocument(s *appio.Sender, to fiscalcode.Person, content []byte) appio.Document {
+	w.t.Helper()
+	d, err := s.PutDocument(w.t.Context(), to, certificateOf, bytes.NewReader(content))
+	require.NoError(w.t, err)
+	return d
+}
+
+func withDocuments(ds ...appio.Document) func(*appio.Message) {
+	return func(m *appio.Message) { m.Documents = ds }
+}
+
+func readDocument(ctx context.Context, c *appio.Citizen, id appio.MessageID, doc appio.DocumentID) (appio.Document, []byte, error) {
+	d, r, err := c.OpenDocument(ctx, id, doc)
+	if err != nil {
+		return d, nil, err
+	}
+	b, err := io.ReadAll(r)
+	return d, b, errors.Join(err, r.Close())
+}
+
+func blobs(t *testing.T, s blob.Store) (ids []blob.ID) {
+	t.Helper()
+	for info, err := range s.All(t.Context()) {
+		require.NoError(t, err)
+		ids = append(ids, info.ID)
+	}
+	return ids
+}
+
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+
+	t.Run("come with a message, and are read as they were put", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		content := certificate(200_000)
+		sum := sha256.Sum256(content)
+		first, second := w.putDocument(s, giuseppe, content), w.putDocument(s, giuseppe, certificate(9))
+		require.Equal(t, appio.Document{ID: first.ID, Name: "Certificato.pdf", Type: "application/pdf", Size: 200_000, SHA256: hex.EncodeToString(sum[:]),
+			Token: first.Token}, first)
+		id := w.send(s, messageTo(giuseppe, withDocuments(first, second)))
+
+		m, err := c.Message(ctx, id)
+		require.NoError(t, err)
+		first.Token, second.Token = "", ""
+		require.Equal(t, []appio.Document{first, second}, m.Documents)
+		d, got, err := readDocument(ctx, c, id, first.ID)
+		require.NoError(t, err)
+		require.Equal(t, first, d)
+		require.Equal(t, content, got)
+		_, got, err = readDocument(ctx, c, id, second.ID)
+		require.NoError(t, err)
+		require.Equal(t, certificate(9), got)
+		require.Len(t, blobs(t, kept), 2)
+
+		other := w.send(s, messageTo(giuseppe))
+		_, _, err = c.OpenDocument(ctx, other, first.ID)
+		require.ErrorIs(t, err, appio.ErrNotFound, "it is another message's")
+		for _, bad := range []appio.MessageID{"", "x", "01ARZ3NDEKTSV4RRFFQ69G5FAV"} {
+			_, _, err = c.OpenDocument(ctx, bad, first.ID)
+			require.ErrorIs(t, err, appio.ErrNotFound)
+		}
+		_, _, err = w.enrol(matteo, appio.Auto).OpenDocument(ctx, id, first.ID)
+		require.ErrorIs(t, err, appio.ErrNotFound, "it is another's")
+
+		third := w.putDocument(s, giuseppe, certificate(50))
+		last := w.send(s, messageTo(giuseppe, withDocuments(third)))
+		var listed []string
+		for _, k := range collect(t, c.Documents()) {
+			require.Equal(t, mensa, k.Service)
+			require.False(t, k.SentAt.IsZero())
+			listed = append(listed, string(k.ID)+" "+string(k.Message))
+		}
+		require.Equal(t, []string{string(third.ID) + " " + string(last), string(second.ID) + " " + string(id), string(first.ID) + " " + string(id)}, listed)
+		page, err := c.Documents().Page(ctx, "", 2)
+		require.NoError(t, err)
+		page, err = c.Documents().Page(ctx, page.Next, 2)
+		require.NoError(t, err)
+		require.Len(t, page.Items, 1)
+		page, err = c.Documents().Page(ctx, page.Prev, 2)
+		require.NoError(t, err)
+		require.Equal(t, third.ID, page.Items[0].ID)
+	})
+
+	t.Run("are sent by who put them, to whom they were put for, once and within a day", func(t *testing.T) {
+		t.Parallel()
+		w, _ := newArchive(t)
+		ctx, s := t.Context(), w.put()
+		another := w.put(func(s *appio.Service) { s.ID = "altro" })
+		c := w.enrol(giuseppe, appio.Auto)
+		w.enrol(matteo, appio.Auto)
+		d := w.putDocument(s, giuseppe, certificate(100))
+		for name, send := range map[string]func() error{
+			"another service":   func() error { _, err := another.Send(ctx, messageTo(giuseppe, withDocuments(d))); return err },
+			"another recipient": func() error { _, err := s.Send(ctx, messageTo(matteo, withDocuments(d))); return err },
+			"a token made up": func() error {
+				_, err := s.Send(ctx, messageTo(giuseppe, withDocuments(appio.Document{Token: d.Token[1:]})))
+				return err
+			},
+			"no token": func() error {
+				_, err := s.Send(ctx, messageTo(giuseppe, withDocuments(appio.Document{ID: d.ID})))
+				return err
+			},
+			"twice in one": func() error { _, err := s.Send(ctx, messageTo(giuseppe, withDocuments(d, d))); return err },
+			"eleven": func() error {
+				_, err := s.Send(ctx, messageTo(giuseppe, withDocuments(make([]appio.Document, 11)...)))
+				return err
+			},
+		} {
+			var bad *appio.FieldError
+			require.ErrorAs(t, send(), &bad, name)
+			require.True(t, strings.HasPrefix(bad.Field, "Documents"), bad.Field)
+		}
+		id := w.send(s, messageTo(giuseppe, withDocuments(d), withKey("k")))
+		require.Equal(t, id, w.send(s, messageTo(giuseppe, withDocuments(d), withKey("k"))), "the same message")
+		again := w.putDocument(s, giuseppe, certificate(100))
+		require.Equal(t, id, w.send(s, messageTo(giuseppe, withDocuments(again), withKey("k"))), "a document that was put again is the same")
+		longer := w.putDocument(s, giuseppe, certificate(101))
+		_, err := s.Send(ctx, messageTo(giuseppe, withDocuments(longer), withKey("k")))
+		require.ErrorIs(t, err, appio.ErrConflict)
+		_, err = s.Send(ctx, messageTo(giuseppe, withDocuments(d)))
+		require.ErrorIs(t, err, appio.ErrConflict, "it is the first message's")
+		rs, err := s.SendBatch(ctx, []appio.Message{messageTo(giuseppe, withDocuments(longer)), messageTo(giuseppe, withDocuments(longer))})
+		require.ErrorIs(t, err, appio.ErrConflict)
+		require.True(t, (rs[0].Err == nil) != (rs[1].Err == nil), "one of two")
+
+		w.advance(24 * time.Hour)
+		_, err = s.Send(ctx, messageTo(giuseppe, withDocuments(again)))
+		require.ErrorIs(t, err, appio.ErrExpired)
+		_, _, err = readDocument(ctx, c, id, d.ID)
+		require.NoError(t, err)
+	})
+
+	t.Run("are refused where nobody could read them, without a word of the citizen", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t, func(o *appio.Options) { o.MaxDocument = 1000 })
+		ctx, s := t.Context(), w.put()
+		w.enrol(giuseppe, appio.Auto)
+		for name, d := range map[string]appio.Document{
+			"Document.Name": {Type: "application/pdf"}, "Document.Type": {Name: "x", Type: "text/html"},
+			"Document": {Name: "x", Type: "application/pdf"},
+		} {
+			var bad *appio.FieldError
+			_, err := s.PutDocument(ctx, giuseppe, d, bytes.NewReader(certificate(1001)))
+			require.ErrorAs(t, err, &bad, name)
+			require.Equal(t, name, bad.Field)
+		}
+		for _, name := range []string{"a/b", `a\b`, "a\x00", "a\nb", strings.Repeat("x", 201), "\xff"} {
+			_, err := s.PutDocument(ctx, giuseppe, appio.Document{Name: name, Type: "application/pdf"}, bytes.NewReader(certificate(10)))
+			require.ErrorIs(t, err, appio.ErrInvalid)
+		}
+		_, err := s.PutDocument(ctx, giuseppe, certificateOf, strings.NewReader("<html>"))
+		require.ErrorIs(t, err, appio.ErrInvalid)
+		_, err = s.PutDocument(ctx, "x", certificateOf, bytes.NewReader(certificate(10)))
+		require.ErrorIs(t, err, appio.ErrInvalid)
+		_, err = w.Sender("nobody").PutDocument(ctx, giuseppe, certificateOf, bytes.NewReader(certificate(10)))
+		require.ErrorIs(t, err, appio.ErrNotFound)
+		trial := w.put(func(s *appio.Service) { s.ID, s.State = "prova", appio.Trial })
+		_, err = trial.PutDocument(ctx, giuseppe, certificateOf, bytes.NewReader(certificate(10)))
+		require.ErrorIs(t, err, appio.ErrForbidden)
+		require.Empty(t, blobs(t, kept), "what is refused is not kept")
+
+		for _, to := range []fiscalcode.Person{giuseppe, matteo} { // who never came
+			d := w.putDocument(s, to, certificate(10))
+			require.NotEmpty(t, d.Token)
+		}
+		r, err := s.Send(ctx, messageTo(matteo, withDocuments(w.putDocument(s, matteo, certificate(10)))))
+		require.NoError(t, err)
+		require.Equal(t, appio.Rejected, r.Status)
+
+		without := newOffice(t)
+		_, err = without.put().PutDocument(ctx, giuseppe, certificateOf, bytes.NewReader(certificate(10)))
+		require.ErrorIs(t, err, appio.ErrUnsupported)
+		_, err = without.CollectDocuments(ctx)
+		require.ErrorIs(t, err, appio.ErrUnsupported)
+		_, err = appio.New(without.store, &appio.Options{Plain: true, MaxDocument: -1})
+		require.ErrorIs(t, err, appio.ErrInvalid)
+	})
+
+	t.Run("that are damaged or gone are never served", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		d := w.putDocument(s, giuseppe, certificate(100_000))
+		id := w.send(s, messageTo(giuseppe, withDocuments(d)))
+		name := blobs(t, kept)[0]
+		r, err := kept.Open(ctx, name)
+		require.NoError(t, err)
+		sealed, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.NotContains(t, string(sealed), "certificato", "it is sealed")
+		sealed[70_000] ^= 1
+		require.NoError(t, kept.Delete(ctx, name))
+		require.NoError(t, kept.Put(ctx, name, bytes.NewReader(sealed)))
+		_, got, err := readDocument(ctx, c, id, d.ID)
+		require.ErrorIs(t, err, blob.ErrCorrupt.(interface{ Unwrap() error }).Unwrap())
+		require.True(t, bytes.HasPrefix(certificate(100_000), got))
+		require.NoError(t, kept.Delete(ctx, name))
+		_, _, err = readDocument(ctx, c, id, d.ID)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, appio.ErrNotFound, "the message says that there is one")
+	})
+
+	t.Run("that no message has are removed two days after they were put, and no others", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		sent := w.putDocument(s, giuseppe, certificate(100))
+		id := w.send(s, messageTo(giuseppe, withDocuments(sent)))
+		w.putDocument(s, giuseppe, certificate(100)) // never sent
+		refused := w.putDocument(s, matteo, certificate(100))
+		_, err := s.Send(ctx, messageTo(matteo, withDocuments(refused)))
+		require.NoError(t, err)
+		require.NoError(t, kept.Put(ctx, "another-programs", strings.NewReader("x")))
+		for range 300 {
+			w.putDocument(s, giuseppe, certificate(20))
+		}
+		collected := func() int {
+			n, err := w.CollectDocuments(ctx)
+			require.NoError(t, err)
+			return n
+		}
+		require.Zero(t, collected())
+		w.advance(47 * time.Hour)
+		require.Zero(t, collected())
+		late := w.putDocument(s, giuseppe, certificate(100))
+		w.advance(time.Hour + time.Minute)
+		require.Equal(t, 302, collected())
+		require.Len(t, blobs(t, kept), 3)
+		_, _, err = readDocument(ctx, c, id, sent.ID)
+		require.NoError(t, err)
+		later := w.send(s, messageTo(giuseppe, withDocuments(late)))
+		w.advance(365 * 24 * time.Hour)
+		require.Zero(t, collected())
+		_, _, err = readDocument(ctx, c, later, late.ID)
+		require.NoError(t, err)
+	})
+
+	t.Run("go with the messages that the sandbox does not keep", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		s := w.put()
+		w.enrol(fiscalcode.Sandbox, appio.Auto)
+		w.send(s, messageTo(fiscalcode.Sandbox, withDocuments(w.putDocument(s, fiscalcode.Sandbox, certificate(100)))))
+		ms := make([]appio.Message, 1000)
+		for i := range ms {
+			ms[i] = messageTo(fiscalcode.Sandbox)
+		}
+		last := w.putDocument(s, fiscalcode.Sandbox, certificate(100))
+		ms[999].Documents = []appio.Document{last}
+		_, err := s.SendBatch(t.Context(), ms)
+		require.NoError(t, err)
+		w.advance(72 * time.Hour)
+		w.flush()
+		n, err := w.CollectDocuments(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Len(t, blobs(t, kept), 1)
+		require.Len(t, collect(t, w.person(fiscalcode.Sandbox).Documents()), 1)
+	})
+
+	t.Run("end with an erasure: unreadable at once, and then removed", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		other := w.enrol(matteo, appio.Auto)
+		d := w.putDocument(s, giuseppe, certificate(100))
+		id := w.send(s, messageTo(giuseppe, withDocuments(d)))
+		others := w.putDocument(s, matteo, certificate(100))
+		theirs := w.send(s, messageTo(matteo, withDocuments(others)))
+		for range 40 {
+			w.send(s, messageTo(giuseppe, func(m *appio.Message) {
+				for range 10 {
+					m.Documents = append(m.Documents, w.putDocument(s, giuseppe, certificate(20)))
+				}
+			}))
+		}
+		var b bytes.Buffer
+		require.NoError(t, c.Export(ctx, &b))
+		require.Contains(t, b.String(), `"documents":[{"id":"`+string(d.ID)+`","name":"Certificato.pdf"`)
+		require.NoError(t, c.Erase(ctx))
+		_, _, err := c.OpenDocument(ctx, id, d.ID)
+		require.ErrorIs(t, err, appio.ErrErasing)
+		w.flush()
+		require.Len(t, blobs(t, kept), 1, "another's")
+		w.enrol(giuseppe, appio.Auto)
+		_, _, err = c.OpenDocument(ctx, id, d.ID)
+		require.ErrorIs(t, err, appio.ErrNotFound)
+		require.Empty(t, collect(t, c.Documents()))
+		_, _, err = readDocument(ctx, other, theirs, others.ID)
+		require.NoError(t, err)
+	})
+
+	t.Run("hold an erasure up while they cannot be removed", func(t *testing.T) {
+		t.Parallel()
+		failing := &failingBlobs{Store: memblob.New()}
+		w := newOffice(t, func(o *appio.Options) { o.Documents = failing })
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		id := w.send(s, messageTo(giuseppe, withDocuments(w.putDocument(s, giuseppe, certificate(100)))))
+		failing.err = errors.New("the disk is away")
+		require.NoError(t, c.Erase(ctx))
+		w.flush()
+		require.ErrorIs(t, c.SetMode(ctx, appio.Auto), appio.ErrErasing)
+		_, err := c.Message(ctx, id)
+		require.ErrorIs(t, err, appio.ErrErasing)
+		failing.err = nil
+		w.flush()
+		require.NoError(t, c.SetMode(ctx, appio.Auto))
+		require.Empty(t, blobs(t, failing))
+	})
+
+	t.Run("whose store fails, or does not read to the end, are not sent", func(t *testing.T) {
+		t.Parallel()
+		failing := &failingBlobs{Store: memblob.New(), putErr: errors.New("the disk is full")}
+		w := newOffice(t, func(o *appio.Options) { o.Documents = failing })
+		s := w.put()
+		_, err := s.PutDocument(t.Context(), giuseppe, certificateOf, bytes.NewReader(certificate(100)))
+		require.ErrorIs(t, err, failing.putErr)
+		failing.putErr, failing.lazy = nil, true
+		d, err := s.PutDocument(t.Context(), giuseppe, certificateOf, bytes.NewReader(certificate(100)))
+		require.Error(t, err)
+		require.Empty(t, d.Token)
+	})
+
+	t.Run("are in a directory beside the file that Open opens", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "io.db")
+		ctx := t.Context()
+		open := func() *appio.Engine {
+			e, err := appio.Open(path, nil)
+			require.NoError(t, err)
+			return e
+		}
+		e := open()
+		_, err := os.Stat(path + ".documents")
+		require.ErrorIs(t, err, os.ErrNotExist, "nothing was put")
+		require.NoError(t, e.PutService(ctx, newService()))
+		person := appio.Identity{Code: giuseppe, Level: appio.L2}
+		require.NoError(t, e.Citizen(person).SetMode(ctx, appio.Auto))
+		d, err := e.Sender(mensa).PutDocument(ctx, giuseppe, certificateOf, bytes.NewReader(certificate(100_000)))
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+		e = open()
+		r, err := e.Sender(mensa).Send(ctx, messageTo(giuseppe, withDocuments(d)))
+		require.NoError(t, err, "a token is good in another process")
+		require.NoError(t, e.Close())
+		e = open()
+		_, b, err := readDocument(ctx, e.Citizen(person), r.ID, d.ID)
+		require.NoError(t, err)
+		require.Equal(t, certificate(100_000), b)
+		require.NoError(t, e.Citizen(person).Erase(ctx))
+		_, err = e.Flush(ctx)
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+		require.NoError(t, filepath.WalkDir(path+".documents", func(path string, d os.DirEntry, err error) error {
+			require.True(t, err != nil || d.IsDir(), "%s %v", path, err)
+			return err
+		}))
+	})
+}
+
+// failingBlobs fail when told to.
+type failingBlobs struct {
+	blob.Store
+	err, putErr error
+	lazy        bool
+}
+
+func (f *failingBlobs) Put(ctx context.Context, id blob.ID, r io.Reader) error {
+	switch {
+	case f.putErr != nil:
+		return f.putErr
+	case f.lazy:
+		return f.Store.Put(ctx, id, io.LimitReader(r, 10))
+	}
+	return f.Store.Put(ctx, id, r)
+}
+
+func (f *failingBlobs) Delete(ctx context.Context, id blob.ID) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Store.Delete(ctx, id)
+}
+
+func ExampleSender_PutDocument() {
+	eng, s, c := exampleArchive()
+	defer eng.Close()
+	ctx := context.Background()
+	doc, err := s.PutDocument(ctx, giuseppe, appio.Document{Name: "Certificato.pdf", Type: "application/pdf"}, strings.NewReader("%PDF-1.7 ..."))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := s.Send(ctx, appio.Message{To: giuseppe, Subject: "Il certificato richiesto", Markdown: markdown, Documents: []appio.Document{doc}})
+	fmt.Println(r.Status, err)
+
+	for kept, err := range c.Documents().All(ctx) {
+		fmt.Println(kept.Name, kept.Size, err)
+		_, content, err := c.OpenDocument(ctx, kept.Message, kept.ID)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		b, err := io.ReadAll(content)
+		fmt.Println(string(b), err, content.Close())
+	}
+	// Output:
+	// PROCESSED <nil>
+	// Certificato.pdf 12 <nil>
+	// %PDF-1.7 ... <nil> <nil>
+}
