@@ -623,11 +623,12 @@ func TestUpdateProfile(t *testing.T) {
 			{"Addresses[1].Value", "xyzzy", one(appio.Address{Channel: appio.Email, Value: "xyzzy\r\nBcc: x"})},
 			{"Addresses[1].Value", "xyzzy", one(appio.Address{Channel: appio.Email, Value: "xyzzy\x7f"})},
 			{"", "", func(p *appio.Profile) {
-				p.Languages = []string{"it", "de-AT", "en", "es", "fr", "sl", "sc", "fur", "lld", strings.Repeat("x", 35)}
+				p.Languages = []string{"it", "de-AT", "en", "es", "fr", "sl", "sc", "fur", "lld", strings.Repeat("xxxxxxxx-", 3) + "xxxxxxxx"}
 			}},
 			{"Languages", "it", func(p *appio.Profile) { p.Languages = strings.Split(strings.Repeat("it,", 10)+"it", ",") }},
 			{"Languages[1]", "q", func(p *appio.Profile) { p.Languages = []string{"it", "q"} }},
-			{"Languages[0]", "xxx", func(p *appio.Profile) { p.Languages = []string{strings.Repeat("x", 36)} }},
+			{"Languages[0]", "xxx", func(p *appio.Profile) { p.Languages = []string{strings.Repeat("xxxxxxxx-", 3) + "xxxxxxx-x"} }},
+			{"Languages[0]", "it--", func(p *appio.Profile) { p.Languages = []string{"it--IT"} }},
 			{"Languages[0]", "it_IT", func(p *appio.Profile) { p.Languages = []string{"it_IT"} }},
 		} {
 			p := w.person(personNumber(i))
