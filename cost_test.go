@@ -2,11 +2,13 @@ package appio_test
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -57,4 +59,29 @@ func TestAMessageCostsTheSameAfterALongHistory(t *testing.T) {
 	}
 	readLate, writtenLate := cost("late")
 	require.Equal(t, []int{read, written}, []int{readLate, writtenLate})
+}
+
+// A service that calls again and again, alone on its store, is known from memory; what ends its key is known at once.
+func TestAKnownKeyIsNotLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	s := &countedStore{Store: memstore.New()}
+	w, ctx := newTownOn(t, alone.Store{Store: s}), t.Context()
+	w.put()
+	w.enrol(giuseppe, appio.Auto)
+	key, err := w.NewKey(ctx, mensa, appio.Primary)
+	require.NoError(t, err)
+	sender, err := w.SenderByKey(ctx, key, netip.Addr{})
+	require.NoError(t, err)
+	w.send(sender, messageTo(giuseppe)) // which reads the service anew
+
+	before := s.read
+	for range 10 {
+		_, err = w.SenderByKey(ctx, key, netip.Addr{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, before, s.read)
+	_, err = w.NewKey(ctx, mensa, appio.Primary)
+	require.NoError(t, err)
+	_, err = w.SenderByKey(ctx, key, netip.Addr{})
+	require.ErrorIs(t, err, appio.ErrUnauthorized)
 }

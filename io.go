@@ -67,6 +67,7 @@ type Engine struct {
 	pacing    pacing
 	counts    counts
 	ulids     ulids
+	keyHints  keyHints
 	uses      keyUses
 	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time

@@ -33,18 +33,22 @@ func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (
 		return nil, err
 	}
 	hash := keyHash(key)
-	r, err := e.readKeyIndex(ctx, hash)
-	if err != nil {
-		return nil, err
-	}
-	if r.Organization != "" {
-		if _, err := e.readManageKey(ctx, fiscalcode.Organization(r.Organization), &heldKey{name: r.Record, hash: hash}); err != nil {
+	id, hinted := e.keyHints.get(hash)
+	if !hinted {
+		r, err := e.readKeyIndex(ctx, hash)
+		if err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: the key is an organization's", ErrForbidden)
+		if r.Organization != "" {
+			if _, err := e.readManageKey(ctx, fiscalcode.Organization(r.Organization), &heldKey{name: r.Record, hash: hash}); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: the key is an organization's", ErrForbidden)
+		}
+		id = r.Service
 	}
-	s := &Sender{e, r.Service, hash, addr}
-	rec, err := e.readService(ctx, r.Service)
+	s := &Sender{e, id, hash, addr}
+	rec, err := e.currentService(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrUnauthorized
 	}
@@ -52,7 +56,14 @@ func (e *Engine) SenderByKey(ctx context.Context, key string, addr netip.Addr) (
 		return nil, err
 	}
 	if err := s.authorize(rec); err != nil {
+		if hinted && errors.Is(err, ErrUnauthorized) { // the key may have become another service's
+			e.keyHints.drop(hash)
+			return e.SenderByKey(ctx, key, addr)
+		}
 		return s, err
+	}
+	if !hinted && e.exclusive {
+		e.keyHints.put(hash, id)
 	}
 	e.uses.note(hash, micro(e.now()))
 	return s, nil
@@ -208,13 +219,7 @@ func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organiz
 	if s.e.opts.Payments == nil || !slices.ContainsFunc(ms, func(m Message) bool { return m.Payment != nil && m.Payment.Payee == "" }) {
 		return "", nil
 	}
-	if now := s.e.services.now(service(s.id)); now != nil {
-		if now.err != nil || now.record == nil {
-			return "", cmp.Or(now.err, ErrNotFound)
-		}
-		return fiscalcode.Organization(now.record.Organization), nil
-	}
-	r, err := s.e.readService(ctx, s.id)
+	r, err := s.e.currentService(ctx, s.id)
 	if err != nil {
 		return "", err
 	}

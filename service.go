@@ -2,6 +2,7 @@ package appio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -308,6 +309,18 @@ func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord,
 		return nil, ErrNotFound
 	}
 	return e.decodeService(d.owner, r)
+}
+
+// currentService is readService, from memory where the service is known to be as it is there.
+func (e *Engine) currentService(ctx context.Context, id ServiceID) (*serviceRecord, error) {
+	now := e.services.now(service(id))
+	if now == nil {
+		return e.readService(ctx, id)
+	}
+	if now.err != nil || now.record == nil {
+		return nil, cmp.Or(now.err, ErrNotFound)
+	}
+	return now.record, nil
 }
 
 // decodeService opens a service's record. Nobody changes what it returns: it is kept for as long as the record has the same bytes.

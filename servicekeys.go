@@ -2,6 +2,7 @@ package appio
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"sync"
@@ -158,6 +159,35 @@ type keyUses struct {
 type keyUsed struct {
 	hash string
 	at   time.Time
+}
+
+// keyHints are the services that keys belonged to when they were last looked up, where no other engine can be on the store. Whether a key
+// still does says the service's record.
+type keyHints struct {
+	mu sync.RWMutex
+	m  map[[sha256.Size]byte]ServiceID
+}
+
+func (h *keyHints) get(hash []byte) (id ServiceID, ok bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	id, ok = h.m[[sha256.Size]byte(hash)]
+	return id, ok
+}
+
+func (h *keyHints) put(hash []byte, id ServiceID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m == nil || len(h.m) >= maxKeyUses {
+		h.m = map[[sha256.Size]byte]ServiceID{}
+	}
+	h.m[[sha256.Size]byte(hash)] = id
+}
+
+func (h *keyHints) drop(hash []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.m, [sha256.Size]byte(hash))
 }
 
 // maxKeyUses is where all are forgotten, to begin again.
