@@ -18,6 +18,8 @@ func TestScopes(t *testing.T) {
 	key, err := w.NewKey(ctx, mensa, appio.Primary)
 	require.NoError(t, err)
 	sent := w.send(w.Sender(mensa), messageTo(giuseppe))
+	atHome, err := w.Authority(comune).PutRemoteConfiguration(ctx, remoteConfiguration())
+	require.NoError(t, err)
 	all := []appio.Scope{appio.WriteMessages, appio.ReadMessages, appio.ReadProfiles, appio.ReadFeed, appio.WriteRemote, appio.ReadAdvanced}
 	for _, without := range append([]appio.Scope{""}, all...) {
 		var with []appio.Scope
@@ -43,6 +45,12 @@ func TestScopes(t *testing.T) {
 			}
 			_, err := s.Send(ctx, messageTo(giuseppe))
 			may(appio.WriteMessages, err)
+			if without != appio.WriteMessages {
+				_, err = s.Send(ctx, messageTo(giuseppe, func(m *appio.Message) {
+					m.Remote = &appio.RemoteContent{ID: "1", Configuration: atHome.ID, Text: true}
+				}))
+				may(appio.WriteRemote, err)
+			}
 			_, err = s.CanContact(ctx, giuseppe)
 			may(appio.ReadProfiles, err)
 			_, err = s.Recipient(ctx, giuseppe)

@@ -314,6 +314,11 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := a.s.allowed(svc, WriteMessages); err != nil {
 		return err
 	}
+	if m.Remote != nil {
+		if err := a.s.allowed(svc, WriteRemote); err != nil {
+			return err
+		}
+	}
 	if !a.counted {
 		if err := e.limited(svc); err != nil {
 			return err

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -39,10 +40,23 @@ type MessageContent struct {
 	Payment        *PaymentData      `json:"payment_data,omitempty"`
 	Prescription   *PrescriptionData `json:"prescription_data,omitempty"`
 
+	ThirdParty *ThirdPartyData `json:"third_party_data,omitempty"`
+
 	// What needs a permission that services of this platform cannot have.
-	Legal      *struct{} `json:"legal_data,omitempty"`
-	CovidCert  *struct{} `json:"eu_covid_cert,omitempty"`
-	ThirdParty *struct{} `json:"third_party_data,omitempty"`
+	Legal     *struct{} `json:"legal_data,omitempty"`
+	CovidCert *struct{} `json:"eu_covid_cert,omitempty"`
+}
+
+// ThirdPartyData says that a message goes on in a system of its sender: see appio.RemoteContent.
+type ThirdPartyData struct {
+	ID               string     `json:"id"`
+	OriginalSender   *string    `json:"original_sender,omitempty"`
+	OriginalReceipt  *Timestamp `json:"original_receipt_date,omitempty"`
+	HasAttachments   *bool      `json:"has_attachments,omitempty"` // only in ADVANCED messages; not given: false
+	HasRemoteContent *bool      `json:"has_remote_content,omitempty"`
+	HasPrecondition  *string    `json:"has_precondition,omitempty"` // ALWAYS, ONCE or NEVER; not given: as the configuration says
+	Summary          *string    `json:"summary,omitempty"`
+	ConfigurationID  *string    `json:"configuration_id,omitempty"` // without one it is 403
 }
 
 // PaymentData is a payment notice. The payee is the sender's organization where it is not given; in an answer it always is.
@@ -106,7 +120,7 @@ func submit(c *call) (answer, error) {
 func (n *NewMessage) message(to fiscalcode.Person, key string) (appio.Message, error) {
 	c := &n.Content
 	m := appio.Message{To: to, Subject: c.Subject, Markdown: c.Markdown, SecureChannels: c.SecureChannels != nil && *c.SecureChannels, Key: key}
-	if c.Legal != nil || c.CovidCert != nil || c.ThirdParty != nil {
+	if c.Legal != nil || c.CovidCert != nil {
 		return m, notAllowed()
 	}
 	if n.FeatureLevelType != nil {
@@ -136,19 +150,62 @@ func (n *NewMessage) message(to fiscalcode.Person, key string) (appio.Message, e
 	}
 	if p := c.Prescription; p != nil {
 		m.Prescription = &appio.Prescription{NRE: p.NRE}
-		for name, text := range map[string]*string{"iup": p.IUP, "prescriber_fiscal_code": p.Prescriber} {
-			if text != nil && *text == "" {
-				return m, problem(http.StatusBadRequest, invalidMessage, "content.prescription_data."+name+": must not be empty")
-			}
+		if err := notEmpty("content.prescription_data.", map[string]*string{"iup": p.IUP, "prescriber_fiscal_code": p.Prescriber}); err != nil {
+			return m, err
 		}
-		if p.IUP != nil {
-			m.Prescription.IUP = *p.IUP
-		}
-		if p.Prescriber != nil {
-			m.Prescription.Prescriber = fiscalcode.Person(*p.Prescriber)
-		}
+		m.Prescription.IUP = deref(p.IUP)
+		m.Prescription.Prescriber = fiscalcode.Person(deref(p.Prescriber))
+	}
+	if c.ThirdParty != nil {
+		return m, c.ThirdParty.into(&m)
 	}
 	return m, nil
+}
+
+func (p *ThirdPartyData) into(m *appio.Message) error {
+	err := notEmpty("content.third_party_data.", map[string]*string{
+		"original_sender": p.OriginalSender, "has_precondition": p.HasPrecondition, "summary": p.Summary, "configuration_id": p.ConfigurationID})
+	if err != nil {
+		return err
+	}
+	m.Remote = &appio.RemoteContent{
+		ID: p.ID, Configuration: appio.ConfigurationID(deref(p.ConfigurationID)), OriginalSender: deref(p.OriginalSender),
+		ReceivedAt: time.Time(deref(p.OriginalReceipt)), Attachments: deref(p.HasAttachments), Text: deref(p.HasRemoteContent),
+		Precondition: appio.Precondition(deref(p.HasPrecondition)), Summary: deref(p.Summary),
+	}
+	switch {
+	case p.ConfigurationID == nil:
+		return problem(http.StatusForbidden, "No configuration id for remote content", "")
+	case m.Remote.Attachments && !m.Premium:
+		return problem(http.StatusForbidden, "Attachments call forbidden", "Only ADVANCED messages have attachments.")
+	}
+	return nil
+}
+
+// notEmpty refuses texts that are given and empty, which the engine would take for none.
+func notEmpty(path string, texts map[string]*string) error {
+	for name, text := range texts {
+		if text != nil && *text == "" {
+			return problem(http.StatusBadRequest, invalidMessage, path+name+": must not be empty")
+		}
+	}
+	return nil
+}
+
+// deref is what p points to; nil: the zero value.
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// given is a pointer to v; nil: it is the zero value.
+func given[T comparable](v T) *T {
+	if v == *new(T) {
+		return nil
+	}
+	return &v
 }
 
 // wireNames are what the members are called that the engine may refuse.
@@ -156,6 +213,9 @@ var wireNames = map[string]string{
 	"To": "fiscal_code", "Subject": "content.subject", "Markdown": "content.markdown", "Due": "content.due_date", "TimeToLive": "time_to_live",
 	"Key": "Idempotency-Key", "Payment.Number": "content.payment_data.notice_number", "Payment.Amount": "content.payment_data.amount",
 	"Payment.Payee": "content.payment_data.payee.fiscal_code", "Prescription.NRE": "content.prescription_data.nre",
+	"Remote.ID": "content.third_party_data.id", "Remote.Configuration": "content.third_party_data.configuration_id",
+	"Remote.Precondition": "content.third_party_data.has_precondition", "Remote.ReceivedAt": "content.third_party_data.original_receipt_date",
+	"Remote.OriginalSender": "content.third_party_data.original_sender", "Remote.Summary": "content.third_party_data.summary",
 	"Prescription.IUP": "content.prescription_data.iup", "Prescription.Prescriber": "content.prescription_data.prescriber_fiscal_code",
 }
 
@@ -172,23 +232,34 @@ func (c *call) unsent(m *appio.Message, err error) error {
 	case errors.Is(err, appio.ErrConflict):
 		return problem(http.StatusConflict, "", "The Idempotency-Key was used for another message.")
 	case errors.Is(err, appio.ErrForbidden):
-		return c.forbidden(m.Premium)
+		need := []appio.Scope{appio.WriteMessages}
+		if m.Remote != nil {
+			need = append(need, appio.WriteRemote)
+		}
+		return c.forbidden(m, need...)
 	}
 	return err
 }
 
-// forbidden says in IO's words what a service may not do that wants to write to somebody, or asks about them.
-func (c *call) forbidden(premium bool) error {
+// forbidden says in IO's words why a service may not write to somebody, or ask about them: of a question m has only To.
+func (c *call) forbidden(m *appio.Message, need ...appio.Scope) error {
+	for _, scope := range need {
+		if err := c.sender.Allowed(c.ctx, scope); err != nil {
+			return err
+		}
+	}
 	s, err := c.e.Service(c.ctx, c.sender.ID())
 	switch {
 	case err != nil:
 		return err
 	case s.State == appio.Stopped:
 		return problem(http.StatusForbidden, "Production call forbidden", "You are not allowed to issue production calls at this time.")
-	case premium && !s.Premium || s.State == appio.Live:
-		return notAllowed()
+	case s.State == appio.Trial && m.To != fiscalcode.Sandbox && !slices.Contains(s.Trial, m.To):
+		return problem(http.StatusForbidden, "Recipient forbidden", "You are not allowed to issue requests for the recipient.")
+	case m.Remote != nil && (s.Premium || !m.Premium):
+		return problem(http.StatusForbidden, "Not your configuration", "")
 	}
-	return problem(http.StatusForbidden, "Recipient forbidden", "You are not allowed to issue requests for the recipient.")
+	return notAllowed()
 }
 
 // A MessageResponse is what became of a message. A sender is told that it was rejected, and never why.
@@ -233,7 +304,7 @@ func sent(c *call) (answer, error) {
 	if m.Premium {
 		r.Message.FeatureLevelType = levelAdvanced
 	}
-	if m.Premium && m.Status == appio.Processed {
+	if m.Premium && m.Status == appio.Processed && c.sender.Allowed(c.ctx, appio.ReadAdvanced) == nil {
 		r.ReadStatus = choose(m.Read, "READ", "UNREAD", "UNAVAILABLE")
 		r.PaymentStatus = choose(m.Paid, "PAID", "NOT_PAID", "")
 	}
@@ -257,23 +328,18 @@ func choose(b *bool, yes, no, unknown string) string {
 // contentOf is what a message says.
 func contentOf(m *appio.Message) *MessageContent {
 	c := &MessageContent{Subject: m.Subject, Markdown: m.Markdown}
-	if m.SecureChannels {
-		c.SecureChannels = &m.SecureChannels
-	}
-	if !m.Due.IsZero() {
-		due := Timestamp(m.Due)
-		c.Due = &due
-	}
+	c.SecureChannels, c.Due = given(m.SecureChannels), given(Timestamp(m.Due))
 	if n := m.Payment; n != nil {
 		c.Payment = &PaymentData{int64(n.Amount), string(n.Number), n.InvalidAfterDue, &Payee{string(n.Payee)}}
 	}
 	if p := m.Prescription; p != nil {
-		c.Prescription = &PrescriptionData{NRE: p.NRE}
-		if p.IUP != "" {
-			c.Prescription.IUP = &p.IUP
-		}
-		if code := string(p.Prescriber); code != "" {
-			c.Prescription.Prescriber = &code
+		c.Prescription = &PrescriptionData{NRE: p.NRE, IUP: given(p.IUP), Prescriber: given(string(p.Prescriber))}
+	}
+	if r := m.Remote; r != nil {
+		c.ThirdParty = &ThirdPartyData{
+			ID: r.ID, OriginalSender: given(r.OriginalSender), OriginalReceipt: given(Timestamp(r.ReceivedAt)), HasAttachments: &r.Attachments,
+			HasRemoteContent: &r.Text, HasPrecondition: given(string(r.Precondition)), Summary: given(r.Summary),
+			ConfigurationID: given(string(r.Configuration)),
 		}
 	}
 	return c

@@ -253,12 +253,83 @@ func TestWhoMaySend(t *testing.T) {
 	t.Run("what a service has no permission for is 403", func(t *testing.T) {
 		w.as(tributi, "POST", path(ada), letter("feature_level_type", "ADVANCED")).problem(http.StatusForbidden, "You are not allowed here")
 		for name, v := range map[string]any{
-			"third_party_data": object{"id": "1"}, "eu_covid_cert": object{"auth_code": "1"},
-			"legal_data": object{"sender_mail_from": "pec@example.it", "has_attachment": false, "message_unique_id": "1"},
+			"eu_covid_cert": object{"auth_code": "1"},
+			"legal_data":    object{"sender_mail_from": "pec@example.it", "has_attachment": false, "message_unique_id": "1"},
 		} {
 			w.as(mensa, "POST", path(ada), letter("content."+name, v)).problem(http.StatusForbidden, "You are not allowed here")
 		}
 	})
+}
+
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil, nil)
+	id := w.send(mensa, ada, letter("feature_level_type", "ADVANCED"))
+	only := func(scopes ...appio.Scope) {
+		w.service(appio.Service{ID: mensa, Name: "Mensa", State: appio.Live, Premium: true, Scopes: scopes})
+	}
+	for _, c := range []struct {
+		method, path string
+		needs        appio.Scope
+	}{
+		{"POST", path(ada), appio.WriteMessages}, {"GET", path(ada) + "/" + id, appio.ReadMessages}, {"GET", "/api/v1/profiles/" + string(ada), appio.ReadProfiles},
+	} {
+		only(appio.ReadFeed)
+		w.as(mensa, c.method, c.path, letter()).problem(http.StatusForbidden, "You are not allowed here")
+		only(c.needs)
+		require.Less(t, w.as(mensa, c.method, c.path, letter()).StatusCode, 300)
+	}
+	var r httpapi.MessageResponse
+	only(appio.ReadMessages)
+	w.as(mensa, "GET", path(ada)+"/"+id, nil).into(http.StatusOK, &r)
+	require.Empty(t, r.ReadStatus)
+	only(appio.ReadMessages, appio.ReadAdvanced)
+	w.as(mensa, "GET", path(ada)+"/"+id, nil).into(http.StatusOK, &r)
+	require.Equal(t, "UNREAD", r.ReadStatus)
+}
+
+func TestRemoteContent(t *testing.T) {
+	t.Parallel()
+	w, ctx := setup(t, nil, nil), context.Background()
+	configured := func(code fiscalcode.Organization) string {
+		c, err := w.eng.Authority(code).PutRemoteConfiguration(ctx, appio.RemoteConfiguration{
+			Name: "Protocollo", Description: "Gli atti", Precondition: appio.Once,
+			Production: &appio.RemoteSystem{URL: "https://atti.example.it/io", Header: "X-Api-Key", Key: "la-chiave", Type: "API_KEY"},
+		})
+		require.NoError(t, err)
+		return string(c.ID)
+	}
+	own := configured(comune)
+	const data = "content.third_party_data."
+	remote := func(changes ...any) object {
+		return letter(append([]any{"feature_level_type", "ADVANCED", data + "id", "atto 1/2", data + "configuration_id", own}, changes...)...)
+	}
+	id := w.send(mensa, ada, remote(data+"has_attachments", true, data+"has_remote_content", true, data+"summary", "Una notifica",
+		data+"original_sender", "Procura", data+"original_receipt_date", "2026-01-02T03:04:05Z"))
+	var got struct {
+		Message struct {
+			Content struct {
+				Data object `json:"third_party_data"`
+			} `json:"content"`
+		} `json:"message"`
+	}
+	w.as(mensa, "GET", path(ada)+"/"+id, nil).into(http.StatusOK, &got)
+	require.Equal(t, object{"id": "atto 1/2", "configuration_id": own, "has_attachments": true, "has_remote_content": true, "summary": "Una notifica",
+		"original_sender": "Procura", "original_receipt_date": "2026-01-02T03:04:05.000Z", "has_precondition": "ONCE"}, got.Message.Content.Data)
+
+	w.send(mensa, ada, remote("feature_level_type", "STANDARD", data+"has_precondition", "NEVER"))
+	w.as(mensa, "POST", path(ada), remote(data+"configuration_id", nil)).problem(http.StatusForbidden, "No configuration id for remote content")
+	for _, other := range []string{configured("80078750587"), "01BX9NSMKVXXS5PSP2FATZMYYY"} {
+		w.as(mensa, "POST", path(ada), remote(data+"configuration_id", other)).problem(http.StatusForbidden, "Not your configuration")
+	}
+	w.as(mensa, "POST", path(ada), remote("feature_level_type", "STANDARD", data+"has_attachments", true)).problem(http.StatusForbidden, "Attachments call forbidden")
+	for name, v := range map[string]any{"id": "", "configuration_id": "x", "has_precondition": "SOMETIMES", "summary": "", "original_sender": "",
+		"has_attachments": "yes", "original_receipt_date": "2026-01-02"} {
+		p := w.as(mensa, "POST", path(ada), remote(data+name, v)).problem(http.StatusBadRequest, "Invalid message structure")
+		require.Contains(t, p.Detail, data+name+": ")
+	}
+	w.service(appio.Service{ID: mensa, Name: "Mensa", State: appio.Live, Premium: true, Scopes: []appio.Scope{appio.WriteMessages}})
+	w.as(mensa, "POST", path(ada), remote()).problem(http.StatusForbidden, "You are not allowed here")
 }
 
 func TestWhereAKeyMayBeUsed(t *testing.T) {

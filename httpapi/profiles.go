@@ -54,7 +54,7 @@ func (c *call) profileOf(to fiscalcode.Person) (answer, error) {
 	case errors.Is(err, appio.ErrNotFound):
 		return answer{}, notFound("Profile not found")
 	case errors.Is(err, appio.ErrForbidden):
-		return answer{}, c.forbidden(false)
+		return answer{}, c.forbidden(&appio.Message{To: to}, appio.ReadProfiles)
 	case err != nil:
 		return answer{}, err
 	}
