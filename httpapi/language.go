@@ -19,3 +19,18 @@ func wireLanguages(tags []string) (wire []string) {
 	}
 	return wire
 }
+
+// engineLanguage is the tag of a language in the form of IO; empty: it is none.
+func engineLanguage(wire string) string {
+	for tag, w := range ioLanguages {
+		if w == wire {
+			return tag
+		}
+	}
+	language, country, found := strings.Cut(wire, "_")
+	if !found || len(language) != 2 || len(country) != 2 || strings.Trim(language, "abcdefghijklmnopqrstuvwxyz") != "" ||
+		strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return ""
+	}
+	return language + "-" + country
+}

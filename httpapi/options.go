@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,19 @@ type Options struct {
 	// appio.ErrUnauthorized (nobody is logged in) answers 401, appio.ErrForbidden 403, any other 500, and is logged. Nil: there are no
 	// paths for citizens.
 	Citizen func(*http.Request) (appio.Identity, error)
+
+	// Person says what the login knows of the citizen who makes a request beside that, after Citizen has said who it is. Nil: nothing, and
+	// an app shows no name.
+	Person func(*http.Request) Person
+
+	// Validate sends the mail by which citizens prove a new e-mail address, as Channel.SendValidation of channel/email does; whoever
+	// redeems what is in it calls Engine.ConfirmAddress. It returns when the mail is handed over. Nil: no mail is sent, and to ask for one
+	// answers 501. For IO's rule that an address is proved by one citizen alone (412), the e-mail route of the engine says Unique.
+	Validate func(ctx context.Context, v appio.Validation) error
+
+	// Send is the special service whose activation the app's switch for SEND's courtesy notices (/send/activation) sets, in the service's
+	// name; SendTest is the one that stands in with isTest=true. Empty: there is none, 404.
+	Send, SendTest appio.ServiceID
 
 	// Addr says where a request comes from, for services that allow their keys from some addresses only. Nil: Request.RemoteAddr, which
 	// behind a proxy is the proxy's: the host then reads the header that its own proxy sets, and no other's. The zero Addr is an address
