@@ -129,16 +129,25 @@ func TestPreferencesOfASpecialService(t *testing.T) {
 	w.by(ada, "GET", communication+"/send/activation?isTest=true", nil).problem(404, "") // there is no service for tests
 }
 
-// After the answer to a choice nothing of the service begins to be sent: the gate holds through the wire.
+// After the answer to a choice nothing of the service begins to be sent, and nothing is under way: the gate holds through the wire. An
+// engine without it (-tags plant, APPIO_PLANT=no-gate) fails here.
 func TestNothingIsSentAfterARefusal(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	begun := 0
+	var begun, underWay int
 	w := setupApp(t, &appio.Options{Channels: routes(func(ctx context.Context, d appio.Delivery) error {
 		mu.Lock()
-		defer mu.Unlock()
 		begun++
-		return nil
+		underWay++
+		mu.Unlock()
+		select { // long enough to be found under way, if nobody waits for it
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		mu.Lock()
+		underWay--
+		mu.Unlock()
+		return ctx.Err()
 	})}, nil)
 	require.NoError(t, w.citizen(ada).UpdateProfile(t.Context(), func(p *appio.Profile) error {
 		p.Channels = appio.On(appio.Email, appio.Push)
@@ -162,6 +171,11 @@ func TestNothingIsSentAfterARefusal(t *testing.T) {
 		defer mu.Unlock()
 		return begun
 	}
+	left := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return underWay
+	}
 	refusals := []func() answered{
 		func() answered { return w.by(ada, "POST", preferences(mensa), choice(false, true, true, 0)) },
 		func() answered { return w.by(ada, "POST", preferences(mensa), choice(true, false, false, 0)) },
@@ -174,6 +188,7 @@ func TestNothingIsSentAfterARefusal(t *testing.T) {
 		from := count()
 		require.Eventually(t, func() bool { return count() > from+20 }, 10*time.Second, time.Millisecond, "it flows")
 		require.Equal(t, 200, refusals[round%len(refusals)]().StatusCode)
+		require.Zero(t, left(), "round %d: something is under way that nobody waited for", round)
 		after := count()
 		time.Sleep(30 * time.Millisecond)
 		require.Equal(t, after, count(), "round %d: something began after the answer", round)
