@@ -36,14 +36,36 @@ type Enrichment struct {
 	MessageTitle         string          `json:"message_title"`
 	Category             MessageCategory `json:"category"`
 	HasAttachments       bool            `json:"has_attachments"`
-	HasPrecondition      bool            `json:"has_precondition"`
+	HasPrecondition      bool            `json:"has_precondition"` // it has to be accepted before the message is opened now
 	MessageStatusChanged                 // its members are the message's
 }
 
-// A MessageCategory says what kind of message it is.
+// A MessageCategory says what kind of message it is. One that goes on in its sender's system is GENERIC, also with a notice, or PN where
+// the service is Options.Send or SendTest.
 type MessageCategory struct {
-	Tag   string `json:"tag"`             // GENERIC or PAYMENT
+	Tag   string `json:"tag"`             // GENERIC, PAYMENT or PN
 	RPTID string `json:"rptId,omitempty"` // of a PAYMENT
+
+	// Of PN, what the message says of the act.
+	ID             string     `json:"id,omitempty"`
+	OriginalSender string     `json:"original_sender,omitempty"`
+	ReceivedAt     *Timestamp `json:"original_receipt_date,omitempty"`
+	Summary        string     `json:"summary,omitempty"`
+}
+
+func (c *call) categoryOf(m *appio.InboxMessage) MessageCategory {
+	switch r := m.Remote; {
+	case r != nil && (m.Service == c.o.Send || m.Service == c.o.SendTest):
+		is := MessageCategory{Tag: "PN", ID: r.ID, OriginalSender: r.OriginalSender, Summary: r.Summary}
+		if !r.ReceivedAt.IsZero() {
+			at := Timestamp(r.ReceivedAt)
+			is.ReceivedAt = &at
+		}
+		return is
+	case r == nil && m.Payment != nil:
+		return MessageCategory{Tag: "PAYMENT", RPTID: pagopa.RPTID{Creditor: m.Payment.Payee, Notice: m.Payment.Number}.String()}
+	}
+	return MessageCategory{Tag: "GENERIC"}
 }
 
 // MessageStatusChanged is what the citizen did with a message (IO's MessageStatusAttributes).
@@ -179,14 +201,11 @@ func (s *senders) enrich(m *appio.InboxMessage) (*Enrichment, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Enrichment{
+	return &Enrichment{
 		ServiceName: from.name, OrganizationName: from.organization, OrganizationCode: string(from.code), MessageTitle: m.Subject,
-		Category: MessageCategory{Tag: "GENERIC"}, MessageStatusChanged: MessageStatusChanged{m.Read, m.Archived},
-	}
-	if n := m.Payment; n != nil {
-		e.Category = MessageCategory{"PAYMENT", pagopa.RPTID{Creditor: n.Payee, Notice: n.Number}.String()}
-	}
-	return e, nil
+		Category: s.c.categoryOf(m), HasAttachments: len(m.Documents) > 0 || m.Remote != nil && m.Remote.Attachments,
+		HasPrecondition: m.PreconditionDue(), MessageStatusChanged: MessageStatusChanged{m.Read, m.Archived},
+	}, nil
 }
 
 // A ReceivedMessage is a message whole; with public_message, also with what a list shows of it. The text is the translation that suits

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -240,6 +241,36 @@ func TestEnrichedList(t *testing.T) {
 	require.Nil(t, m.Enrichment)
 	require.Equal(t, "Iscrizione alla mensa", m.Content.Subject)
 	require.Equal(t, notice, m.ID)
+}
+
+func TestCategoriesOfWhatGoesOnElsewhere(t *testing.T) {
+	t.Parallel()
+	w := setupApp(t, nil, nil)
+	made, err := w.eng.Authority(comune).PutRemoteConfiguration(t.Context(), appio.RemoteConfiguration{
+		Name: "Atti", Description: "Gli atti", Precondition: appio.Once, Production: &appio.RemoteSystem{URL: "https://atti.example.it", Header: "X-Key", Key: "k", Type: "API_KEY"},
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.eng.Sender("01SEND").Activate(t.Context(), ada, appio.Active, time.Time{}))
+	received := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	remote := func(m *appio.Message) {
+		m.Remote = &appio.RemoteContent{
+			ID: "IUN-1", Configuration: made.ID, OriginalSender: "Comune di Altrove", ReceivedAt: received, Attachments: true, Summary: "Una multa",
+		}
+	}
+	w.service(appio.Service{ID: "01SEND", Name: "Avvisi di cortesia", State: appio.Live, Category: appio.Special, Premium: true})
+	w.message("01SEND", ada, remote)
+	w.message(mensa, ada, remote, func(m *appio.Message) { m.Payment = &appio.Notice{Number: "302032002700000251", Amount: 1} })
+	var p httpapi.MessagePage
+	w.by(ada, "GET", communication+"/messages?enrich_result_data=true", nil).into(200, &p)
+	at := httpapi.Timestamp(received)
+	require.Equal(t, []httpapi.MessageCategory{
+		{Tag: "GENERIC"},
+		{Tag: "PN", ID: "IUN-1", OriginalSender: "Comune di Altrove", ReceivedAt: &at, Summary: "Una multa"},
+	}, []httpapi.MessageCategory{p.Items[0].Category, p.Items[1].Category})
+	for _, m := range p.Items {
+		require.True(t, m.HasAttachments)
+		require.True(t, m.HasPrecondition)
+	}
 }
 
 func TestAMessageIsItsCitizens(t *testing.T) {
