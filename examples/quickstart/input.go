@@ -9,24 +9,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
-	"maps"
-	"math"
-	"net/mail"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/examples/internal/input"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/pagopa"
 )
 
-// This file reads the three files of a folder. Members have the names of IO's API; unknown ones are ignored, and null is as
-// good as absent. An error says where and what, and repeats nothing that was read: it might be somebody's fiscal code.
+// This file reads the three files of a folder, entry by entry.
 
 // A folder holds services.json, citizens.json and messages.jsonl.
 type folder struct {
@@ -47,9 +40,6 @@ type service struct {
 	appio.Service
 	organization appio.Organization
 }
-
-// longAgo is when organizations joined the platform, and addresses were proved: the files do not say.
-var longAgo = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (f folder) services() ([]service, error) {
 	entries, err := f.entries("services.json")
@@ -73,43 +63,16 @@ func (f folder) services() ([]service, error) {
 }
 
 func parseService(e entry) (service, error) {
-	o := parseObject(e.raw)
-	code := fiscalcode.Organization(o.text("organization_fiscal_code", required))
-	s := service{
-		entry: e,
-		Service: appio.Service{
-			ID:             appio.ServiceID(o.text("id", required)),
-			Name:           o.text("name", required),
-			Organization:   code,
-			State:          choice(o, "state", optional, map[string]appio.ServiceState{"trial": appio.Trial, "live": appio.Live}),
-			Category:       choice(o, "category", optional, map[string]appio.Category{"STANDARD": appio.Standard, "SPECIAL": appio.Special}),
-			SecureChannels: o.boolean("require_secure_channels", false),
-			MaxPayment:     pagopa.Amount(o.integer("max_allowed_payment_amount", optional)),
-			OtherPayees:    true, // as IO lets every service
-		},
-		organization: appio.Organization{Code: code, Name: o.text("organization_name", required), SignedAt: longAgo},
-	}
-	for _, code := range o.texts("authorized_recipients") {
-		s.Trial = append(s.Trial, fiscalcode.Person(code))
-	}
-	return s, cmp.Or(*o.err, inFiles(s.organization.Validate(), organizationNames), inFiles(s.Service.Validate(), serviceNames))
+	o := input.ParseObject(e.raw)
+	s := service{entry: e, Service: input.ParseService(o)}
+	s.organization = appio.Organization{Code: s.Organization, Name: o.Text("organization_name", input.Required), SignedAt: input.LongAgo}
+	return s, cmp.Or(o.Err(), input.InWords(s.organization.Validate(), organizationNames), input.InWords(s.Service.Validate(), input.ServiceNames))
 }
 
 // A citizen is an entry of citizens.json.
 type citizen struct {
 	entry
-	code        fiscalcode.Person
-	mode        appio.Mode
-	inbox       bool
-	channels    appio.Channels // master switches
-	email       appio.Address  // Value empty: none
-	preferences map[appio.ServiceID]appio.Preference
-	activations map[appio.ServiceID]activation
-}
-
-type activation struct {
-	status appio.Activation
-	age    time.Duration
+	input.Citizen
 }
 
 func (f folder) citizens() ([]citizen, error) {
@@ -120,72 +83,19 @@ func (f folder) citizens() ([]citizen, error) {
 	seen := map[fiscalcode.Person]bool{}
 	var all []citizen
 	for _, e := range entries {
-		c, err := parseCitizen(e)
-		if err == nil && seen[c.code] {
+		o := input.ParseObject(e.raw)
+		c := citizen{e, input.ParseCitizen(o)}
+		err := o.Err()
+		if err == nil && seen[c.Code] {
 			err = errors.New("fiscal_code stands in an earlier entry too")
 		}
 		if err != nil {
 			return nil, e.problem(err)
 		}
-		seen[c.code] = true
+		seen[c.Code] = true
 		all = append(all, c)
 	}
 	return all, nil
-}
-
-func parseCitizen(e entry) (citizen, error) {
-	o := parseObject(e.raw)
-	c := citizen{
-		entry:       e,
-		code:        o.person("fiscal_code"),
-		mode:        choice(o, "mode", optional, map[string]appio.Mode{"AUTO": appio.Auto, "MANUAL": appio.Manual}),
-		inbox:       o.boolean("inbox", true),
-		channels:    appio.Channels{},
-		preferences: map[appio.ServiceID]appio.Preference{},
-		activations: map[appio.ServiceID]activation{},
-	}
-
-	email, _ := o.object("email")
-	c.email = appio.Address{Channel: appio.Email, Value: email.text("address", optional)}
-	if c.email.Value != "" {
-		if a, err := mail.ParseAddress(c.email.Value); err != nil || a.Address != c.email.Value {
-			email.fail("address", "must be an e-mail address")
-		}
-	}
-	if email.boolean("validated", false) {
-		c.email.ValidatedAt = longAgo
-	}
-	if email.boolean("enabled", false) {
-		c.channels[appio.Email] = appio.Full
-	}
-
-	push, _ := o.object("push")
-	c.channels[appio.Push] = cmp.Or(
-		choice(push, "content", optional, map[string]appio.Content{"FULL": appio.Full, "ANONYMOUS": appio.Generic}), appio.Generic)
-	if !push.boolean("enabled", true) {
-		c.channels[appio.Push] = appio.None
-	}
-
-	for id, p := range o.objects("preferences") {
-		preference := appio.Preference{Inbox: p.boolean("inbox", false), Channels: appio.Channels{}}
-		for _, name := range []string{appio.Email, appio.Push} {
-			if p.boolean(name, false) {
-				preference.Channels[name] = appio.Full
-			}
-		}
-		c.preferences[appio.ServiceID(id)] = preference
-	}
-	for id, a := range o.objects("activations") {
-		status := choice(a, "status", required, map[string]appio.Activation{
-			"ACTIVE": appio.Active, "PENDING": appio.Pending, "INACTIVE": appio.Inactive,
-		})
-		seconds := a.integer("age_seconds", optional)
-		if seconds < 0 || seconds > 1e9 {
-			a.fail("age_seconds", "must be from 0 to 1000000000")
-		}
-		c.activations[appio.ServiceID(id)] = activation{status, time.Duration(seconds) * time.Second}
-	}
-	return c, *o.err
 }
 
 // A submission is a line of messages.jsonl.
@@ -272,48 +182,48 @@ func parseSubmission(text []byte, known map[appio.ServiceID]appio.Service) submi
 	case !utf8.Valid(text) || !json.Valid(text):
 		return submission{err: errors.New("line is not JSON")}
 	}
-	o := parseObject(text)
+	o := input.ParseObject(text)
 	s := submission{
-		message: appio.Message{To: o.person("fiscal_code")},
-		service: appio.ServiceID(o.text("service_id", required)),
+		message: appio.Message{To: o.Person("fiscal_code")},
+		service: appio.ServiceID(o.Text("service_id", input.Required)),
 	}
 	if _, ok := known[s.service]; !ok {
-		o.fail("service_id", "is of an unknown service")
+		o.Fail("service_id", "is of an unknown service")
 	}
-	if *o.err != nil {
-		return submission{err: *o.err}
+	if o.Err() != nil {
+		return submission{err: o.Err()}
 	}
 
-	s.message.Key = o.text("idempotency_key", optional)
-	if o.has("time_to_live") {
-		seconds := o.integer("time_to_live", required)
+	s.message.Key = o.Text("idempotency_key", input.Optional)
+	if o.Has("time_to_live") {
+		seconds := o.Integer("time_to_live", input.Required)
 		if seconds < 3600 || seconds > 604800 {
-			o.fail("time_to_live", "must be from 3600 to 604800")
+			o.Fail("time_to_live", "must be from 3600 to 604800")
 		}
 		s.message.TimeToLive = time.Duration(seconds) * time.Second
 	}
-	content, ok := o.object("content")
+	content, ok := o.Object("content")
 	if !ok {
-		o.fail("content", "is missing")
+		o.Fail("content", "is missing")
 	}
-	s.message.Subject = content.text("subject", required)
-	s.message.Markdown = content.text("markdown", required)
-	s.message.Due = content.instant("due_date")
-	s.message.SecureChannels = content.boolean("require_secure_channels", false)
-	if payment, ok := content.object("payment_data"); ok {
+	s.message.Subject = content.Text("subject", input.Required)
+	s.message.Markdown = content.Text("markdown", input.Required)
+	s.message.Due = content.Instant("due_date")
+	s.message.SecureChannels = content.Boolean("require_secure_channels", false)
+	if payment, ok := content.Object("payment_data"); ok {
 		s.message.Payment = &appio.Notice{
-			Amount:          pagopa.Amount(payment.integer("amount", required)),
-			Number:          pagopa.NoticeNumber(payment.text("notice_number", required)),
-			InvalidAfterDue: payment.boolean("invalid_after_due_date", false),
+			Amount:          pagopa.Amount(payment.Integer("amount", input.Required)),
+			Number:          pagopa.NoticeNumber(payment.Text("notice_number", input.Required)),
+			InvalidAfterDue: payment.Boolean("invalid_after_due_date", false),
 		}
-		if payee, ok := payment.object("payee"); ok {
-			s.message.Payment.Payee = fiscalcode.Organization(payee.text("fiscal_code", required))
+		if payee, ok := payment.Object("payee"); ok {
+			s.message.Payment.Payee = fiscalcode.Organization(payee.Text("fiscal_code", input.Required))
 			if !s.message.Payment.Payee.Valid() {
-				payee.fail("fiscal_code", "must be 11 digits")
+				payee.Fail("fiscal_code", "must be 11 digits")
 			}
 		}
 	}
-	if err := cmp.Or(*o.err, inFiles(s.message.Validate(), messageNames)); err != nil {
+	if err := cmp.Or(o.Err(), input.InWords(s.message.Validate(), messageNames)); err != nil {
 		// The texts go: they may be as long as the line.
 		return submission{service: s.service, message: appio.Message{To: s.message.To}, err: err}
 	}
@@ -371,153 +281,7 @@ func advance(line, column int, text []byte) (int, int) {
 	return line, column + len(text)
 }
 
-// An object is a JSON object. Its methods take members by their exact names; where one is not what it should be they say so
-// in err, which all objects of an entry have in common and which keeps the first such word.
-type object struct {
-	members map[string]json.RawMessage
-	path    string // "content.payment_data."
-	err     *error
-}
-
-func parseObject(raw []byte) object {
-	o := object{err: new(error)}
-	if err := json.Unmarshal(raw, &o.members); err != nil || o.members == nil {
-		*o.err = errors.New("must be a JSON object")
-	}
-	return o
-}
-
-func (o object) fail(name, rule string) {
-	if *o.err == nil {
-		*o.err = errors.New(o.path + name + " " + rule)
-	}
-}
-
-func (o object) has(name string) bool {
-	raw, ok := o.members[name]
-	return ok && string(raw) != "null"
-}
-
-type presence bool
-
-const (
-	required presence = true
-	optional presence = false
-)
-
-// take reads a member, if it is there, into a variable of the right type.
-func (o object) take(name string, p presence, into any, rule string) bool {
-	if !o.has(name) {
-		if p == required {
-			o.fail(name, "is missing")
-		}
-		return false
-	}
-	if json.Unmarshal(o.members[name], into) != nil {
-		o.fail(name, rule)
-		return false
-	}
-	return true
-}
-
-func (o object) text(name string, p presence) (s string) {
-	o.take(name, p, &s, "must be a string")
-	return s
-}
-
-func (o object) texts(name string) (all []string) {
-	o.take(name, optional, &all, "must be an array of strings")
-	return all
-}
-
-func (o object) boolean(name string, absent bool) bool {
-	b := absent
-	o.take(name, optional, &b, "must be true or false")
-	return b
-}
-
-// integer takes 3600.0 too, which is what some programs write for 3600.
-func (o object) integer(name string, p presence) int64 {
-	var f float64
-	const rule = "must be an integer"
-	if o.take(name, p, &f, rule) && (f != math.Trunc(f) || math.Abs(f) > 1<<53) {
-		o.fail(name, rule)
-	}
-	return int64(f)
-}
-
-func (o object) person(name string) fiscalcode.Person {
-	p := fiscalcode.Person(o.text(name, required))
-	if !p.Valid() {
-		o.fail(name, "must be a person's fiscal code: 16 characters in a fixed pattern, letters in upper case")
-	}
-	return p
-}
-
-var instantPattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$`)
-
-// instant reads a date and time; one without a zone is in UTC.
-func (o object) instant(name string) (t time.Time) {
-	s := o.text(name, optional)
-	if !o.has(name) {
-		return t
-	}
-	zone := instantPattern.FindStringSubmatch(s)
-	if zone != nil && zone[2] == "" {
-		s += "Z"
-	}
-	if zone == nil || t.UnmarshalText([]byte(s)) != nil {
-		o.fail(name, "must be a date and time with seconds, such as 2026-06-30T23:59:59+02:00")
-	}
-	return t.UTC()
-}
-
-func (o object) object(name string) (object, bool) {
-	sub := object{path: o.path + name + ".", err: o.err}
-	return sub, o.take(name, optional, &sub.members, "must be an object")
-}
-
-// objects are the members of a member, all of them objects. Their names are identifiers, so that errors leave them out.
-func (o object) objects(name string) iter.Seq2[string, object] {
-	return func(yield func(string, object) bool) {
-		all, _ := o.object(name)
-		for _, id := range slices.Sorted(maps.Keys(all.members)) {
-			one := object{path: all.path + "*.", err: o.err}
-			if json.Unmarshal(all.members[id], &one.members) != nil {
-				all.fail("*", "must be an object")
-			}
-			if all.has(id) && !yield(id, one) {
-				return
-			}
-		}
-	}
-}
-
-// choice reads a member that is one of a few words.
-func choice[T any](o object, name string, p presence, words map[string]T) T {
-	s := o.text(name, p)
-	v, ok := words[s]
-	if !ok && o.has(name) {
-		o.fail(name, "must be one of "+strings.Join(slices.Sorted(maps.Keys(words)), ", "))
-	}
-	return v
-}
-
-// inFiles says in the words of the files what the engine says in Go's.
-func inFiles(err error, names map[string]string) error {
-	field := (*appio.FieldError)(nil)
-	if !errors.As(err, &field) {
-		return err
-	}
-	name, _, _ := strings.Cut(field.Field, "[")
-	return fmt.Errorf("%s must be %s", cmp.Or(names[name], name), field.Rule)
-}
-
 var (
-	serviceNames = map[string]string{
-		"ID": "id", "Name": "name", "Organization": "organization_fiscal_code",
-		"MaxPayment": "max_allowed_payment_amount", "Trial": "authorized_recipients",
-	}
 	organizationNames = map[string]string{"Code": "organization_fiscal_code", "Name": "organization_name"}
 	messageNames      = map[string]string{
 		"To": "fiscal_code", "Key": "idempotency_key", "TimeToLive": "time_to_live",

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/examples/internal/input"
 )
 
 //go:embed data
@@ -200,7 +201,7 @@ func refusal(err error) error {
 	case errors.Is(err, appio.ErrConflict):
 		return errors.New("idempotency_key was used with another body before")
 	case errors.Is(err, appio.ErrInvalid):
-		return inFiles(err, messageNames)
+		return input.InWords(err, messageNames)
 	}
 	return nil
 }
