@@ -47,6 +47,13 @@ func (o Object) Fail(name, rule string) {
 	}
 }
 
+// Refuse says in Err what is wrong with the object as a whole, unless something is already; nil is nothing.
+func (o Object) Refuse(err error) {
+	if *o.err == nil && err != nil {
+		*o.err = errors.New(o.path + err.Error())
+	}
+}
+
 // Has reports whether a member is there, and not null.
 func (o Object) Has(name string) bool {
 	raw, ok := o.members[name]
@@ -148,6 +155,23 @@ func (o Object) Objects(name string) iter.Seq2[string, Object] {
 				all.Fail("*", "must be an object")
 			}
 			if all.Has(id) && !yield(id, one) {
+				return
+			}
+		}
+	}
+}
+
+// List are the elements of a member, all of them objects.
+func (o Object) List(name string) iter.Seq2[int, Object] {
+	return func(yield func(int, Object) bool) {
+		var all []json.RawMessage
+		o.take(name, Optional, &all, "must be an array")
+		for i, raw := range all {
+			one := Object{path: fmt.Sprintf("%s%s[%d].", o.path, name, i), err: o.err}
+			if json.Unmarshal(raw, &one.members) != nil || one.members == nil {
+				o.Fail(fmt.Sprintf("%s[%d]", name, i), "must be an object")
+			}
+			if !yield(i, one) {
 				return
 			}
 		}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/appio-go/appio/httpapi"
+)
+
+// asServer makes a process of this test the program itself.
+const asServer = "APPIO_EXAMPLE_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A process is the program, running.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string
+	stdout *bufio.Reader
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
+	p.cmd.Env = append(os.Environ(), asServer+"=1")
+	p.cmd.Stderr = &p.stderr
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	p.stdout = bufio.NewReader(out)
+	line, err := p.stdout.ReadString('\n')
+	require.NoError(t, err, &p.stderr)
+	url, ok := strings.CutPrefix(line, "listening on ")
+	require.True(t, ok, line)
+	p.url = strings.TrimSuffix(url, "\n")
+	return p
+}
+
+// stop ends it as the system does; it must end cleanly, having said nothing more.
+func (p *process) stop() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
+	rest, err := io.ReadAll(p.stdout)
+	require.NoError(p.t, err)
+	require.NoError(p.t, p.cmd.Wait())
+	require.Empty(p.t, string(rest))
+	require.Empty(p.t, p.stderr.String())
+}
+
+// ask makes a request, and reads the answer, which must have this status, into v.
+func (p *process) ask(status int, method, path string, body, v any, header ...string) {
+	p.t.Helper()
+	var r io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		require.NoError(p.t, err)
+		r = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, r)
+	require.NoError(p.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(p.t, err)
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	require.NoError(p.t, err)
+	require.Equal(p.t, status, resp.StatusCode, string(got))
+	if v != nil {
+		require.NoError(p.t, json.Unmarshal(got, v))
+	}
+}
+
+func key(k string) []string { return []string{httpapi.KeyHeader, k} }
+
+func letter(to string) map[string]any {
+	return map[string]any{"fiscal_code": to, "content": map[string]any{
+		"subject": "TARI 2026: prima rata", "markdown": strings.Repeat("Puoi pagare entro fine aprile. ", 3),
+	}}
+}
+
+const (
+	mario = "RSSMRA85M10H501S" // AUTO
+	luigi = "VRDLGU72D15L219C" // chose tari
+	paolo = "FRRPLA65R03A944W" // undecided
+)
+
+type sent struct{ ID, Status string }
+
+func (p *process) send(k, to string) (s sent) {
+	p.t.Helper()
+	p.ask(http.StatusCreated, "POST", "/api/v1/messages", letter(to), &s, key(k)...)
+	p.ask(http.StatusOK, "GET", "/api/v1/messages/"+to+"/"+s.ID, nil, &s, key(k)...)
+	return s
+}
+
+func TestExample(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "server.db")
+	p := start(t, "-db", db)
+	first := p.send("key-tari", mario)
+	require.Equal(t, "PROCESSED", first.Status)
+	require.Equal(t, "PROCESSED", p.send("key-tari", luigi).Status)
+	require.Equal(t, "REJECTED", p.send("key-tari", paolo).Status)
+	require.Equal(t, "PROCESSED", p.send("key-multe", mario).Status)
+	p.ask(http.StatusForbidden, "POST", "/api/v1/messages", letter(luigi), nil, key("key-multe")...)
+	p.ask(http.StatusUnauthorized, "POST", "/api/v1/messages", letter(mario), nil, key("key-of-nobody")...)
+	p.ask(http.StatusForbidden, "POST", "/api/v1/messages", letter(mario), nil, key("manage-borgo-san-lucio")...)
+	p.stop()
+
+	// What was there is there, the same keys count, and nobody has chosen anything.
+	p = start(t, "-db", db)
+	var again sent
+	p.ask(http.StatusOK, "GET", "/api/v1/messages/"+mario+"/"+first.ID, nil, &again, key("key-tari")...)
+	require.Equal(t, "PROCESSED", again.Status)
+	require.Equal(t, "PROCESSED", p.send("key-tari", luigi).Status)
+	p.stop()
+}
+
+// Without a file nothing is left.
+func TestTemporary(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	p := start(t)
+	began, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, began, 1)
+	p.stop()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "seed.json")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// The smallest seed, what is not known in it, and keys of any kind.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-seed", write(t, "\ufeff"+`{"version": 2, "services": [], "citizens": null}`))
+	p.ask(http.StatusUnauthorized, "GET", "/api/v1/messages/"+mario+"/01JZZZZZZZZZZZZZZZZZZZZZZZ", nil, nil, key("x")...)
+	p.stop()
+
+	p = start(t, "-seed", write(t, `{
+		"organizations": [{"fiscal_code": "90012340569", "name": "Comune", "manage_key": "m", "more": [1]}],
+		"services": [{"id": "a", "name": "A", "organization_fiscal_code": "90012340569", "organization_name": "Comune", "key": "k", "state": "live"}],
+		"citizens": [{"fiscal_code": "RSSMRA85M10H501S", "mode": "AUTO", "token": "t", "nickname": null}]}`))
+	require.Equal(t, "PROCESSED", p.send("k", mario).Status)
+	p.stop()
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	const org = `"organizations": [{"fiscal_code": "90012340569", "name": "Comune", "manage_key": "m"}]`
+	srv := func(more string) string {
+		return `{"id": "a", "name": "A", "organization_fiscal_code": "90012340569"` + more + `}`
+	}
+	for text, want := range map[string]string{
+		`{"services": `:          "seed.json: not JSON, at byte 13",
+		`[]`:                     "seed.json: must be a JSON object",
+		"{\"a\": \"\xff\"}":      "must be in UTF-8",
+		`{"organizations": {}}`:  "organizations must be an array",
+		`{"organizations": [7]}`: "organizations[0] must be an object",
+		`{"organizations": [{"fiscal_code": "1", "name": "Comune"}]}`:                                             "organizations[0].fiscal_code must be",
+		`{` + org + `, "services": [{"name": "A"}]}`:                                                              "services[0].id is missing",
+		`{"services": [` + srv("") + `]}`:                                                                         "services[0].organization_fiscal_code is of none of the organizations",
+		`{` + org + `, "services": [` + srv("") + `, ` + srv("") + `]}`:                                           "services[1].id stands in an earlier entry too",
+		`{` + org + `, "services": [` + srv(`, "key": "m"`) + `]}`:                                                "services[0].key stands in an earlier entry too",
+		`{` + org + `, "services": [` + srv(`, "state": "open"`) + `]}`:                                           "services[0].state must be one of live, trial",
+		`{"citizens": [{"fiscal_code": "rssmra85m10h501s"}]}`:                                                     "citizens[0].fiscal_code must be a person's",
+		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S"}, {"fiscal_code": "RSSMRA85M10H501S"}]}`:                "citizens[1].fiscal_code stands",
+		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S", "mode": "AUTO", "preferences": {"b": {"inbox": 1}}}]}`: "citizens[0].preferences.*.inbox must be true or false",
+		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S", "mode": "AUTO", "preferences": {"b": {}}}]}`:           "citizens[0]: preferences names an unknown service",
+	} {
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, 1, run(t.Context(), []string{"-addr", "127.0.0.1:0", "-seed", write(t, text)}, &stdout, &stderr), text)
+		require.Contains(t, stderr.String(), want)
+		require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
+		require.NotContains(t, strings.ToUpper(stderr.String()), mario)
+		require.Empty(t, stdout.String())
+	}
+
+	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.org:0", "127.0.0.1"} {
+		var stderr bytes.Buffer
+		require.Equal(t, 1, run(t.Context(), []string{"-addr", addr}, io.Discard, &stderr), addr)
+		require.Contains(t, stderr.String(), "server: -addr must be ", addr)
+	}
+	for _, args := range [][]string{{"-seed"}, {"seed.json"}, {"-port", "1"}} {
+		require.Equal(t, 2, run(t.Context(), args, io.Discard, io.Discard), args)
+	}
+	require.Equal(t, 1, run(t.Context(), []string{"-seed", filepath.Join(t.TempDir(), "none.json")}, io.Discard, io.Discard))
+}
