@@ -23,6 +23,7 @@ const (
 	taskVoid  store.Key = prefixCleanUp + "void"
 	taskErase store.Key = prefixCleanUp + "erase"
 	taskTrim  store.Key = prefixCleanUp + "trim"
+	taskFeed  store.Key = prefixCleanUp + "feed"  // of a part of a day's feed: its time is over
 	taskEnded store.Key = prefixCleanUp + "ended" // of an organization: its agreement has
 
 	cleanUpPage = 256
@@ -153,6 +154,13 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 		}
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
 			tx.del(rec.Key)
+			return nil
+		})
+	case taskFeed:
+		o.rng = store.Range{To: prefixCleanUp, Limit: cleanUpPage, KeysOnly: true}
+		o.most = cleanUpPage + 1
+		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
+			tx.feedErased(rec.Key)
 			return nil
 		})
 	case taskErase:

@@ -49,6 +49,7 @@ const (
 	keyOwner     = "k/"
 	noticeOwner  = "p/"
 	addressOwner = "e/"
+	feedOwner    = "f/" // + day, and a part of all people
 )
 
 // ownerMeta has what kind of store this is.

@@ -417,6 +417,9 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	if err := tx.appendEvent(&ev); err != nil {
 		return nil, nil, err
 	}
+	if err := e.feedConsent(tx, c, &ev, before, after); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case c.erase:
 		err = tx.putErasure(ev.At)

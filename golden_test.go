@@ -190,6 +190,9 @@ var recordKinds = map[string]func() any{
 	"bill":          func() any { return &billRecord{} },
 	"receipt":       func() any { return &receiptRecord{} },
 	"effect":        func() any { return &effectRecord{} },
+	"feed":          func() any { return &feedRecord{} },
+	"feed-person":   func() any { return &feedPersonRecord{} },
+	"feed-line":     func() any { return &feedLineRecord{} },
 	"debtor":        func() any { return &debtorRecord{} },
 	"taken":         func() any { return &takenRecord{} },
 	"news":          func() any { return &newsRecord{} },
@@ -389,6 +392,16 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("request.download", person, nil, store.Record{Key: keyDownload},
 		&requestRecord{Status: RequestFailed, Version: 3, Asked: at - 2, Changed: at - 1, Reason: "no room", Level: L3})
 	add("spread", owed, nil, store.Record{Key: keySpread, Lane: effectLane(owed.owner), Due: goldenTime}, &spreadRecord{From: prefixDebtor + "c/x"})
+	hash := feedHash(string(goldenPerson))
+	fed := c.of(c.feedOwner(goldenTime, hash))
+	alias := store.Key(fed.feedAlias(hash))
+	add("feed", person, nil, store.Record{Key: prefixFeed + "0000000000000007", Lane: effectLane(person.owner), Due: goldenTime},
+		&feedRecord{Hash: hash, At: at, Number: 7, Service: goldenService, Op: feedOff})
+	add("feed.erased", person, nil, store.Record{Key: prefixFeed + "0000000000000008", Lane: effectLane(person.owner), Due: goldenTime},
+		&feedRecord{Hash: hash, At: at, Number: 8, Op: feedOff, List: true, Erase: true})
+	add("feed-person", fed, nil, store.Record{Key: prefixFeedPerson + alias},
+		&feedPersonRecord{Op: feedOn, Number: 6, Services: []feedServiceRecord{{goldenService, feedOff, 7}}})
+	add("feed-line", fed, nil, store.Record{Key: store.Key(fed.feedServicePrefix(goldenService)) + alias}, &feedLineRecord{hash, feedOff})
 	add("service.quiet", svc, nil, store.Record{Key: keyService}, &serviceRecord{
 		ID: goldenService, Name: "Allerta", Organization: string(goldenOrg), At: at, QuietBasis: "d.lgs. 1/2018, art. 17"})
 	add("profile.quiet", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{

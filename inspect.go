@@ -355,7 +355,7 @@ func laneKind(lane store.Lane) string {
 
 func ownerKind(o store.Owner) string {
 	for prefix, kind := range map[string]string{
-		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", addressOwner: "address", string(ownerMeta): "store",
+		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", addressOwner: "address", feedOwner: "subscriptions feed", string(ownerMeta): "store",
 	} {
 		if strings.HasPrefix(string(o), prefix) {
 			return kind
@@ -373,6 +373,7 @@ var (
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
 		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
 		prefixDocument: "document", prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
+		prefixFeed: "effect on the feed",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
@@ -387,7 +388,9 @@ var (
 var otherPrefixes = map[string]string{
 	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
 	"organization\x00" + prefixMember: "member", "organization\x00" + prefixManageKey: "manage key", "organization\x00" + prefixCleanUp: "clean-up task",
-	"organization\x00" + prefixRemote: "remote-content configuration",
+	"organization\x00" + prefixRemote:           "remote-content configuration",
+	"subscriptions feed\x00" + prefixFeedPerson: "person in the feed", "subscriptions feed\x00" + prefixFeedAll: "line of the feed",
+	"subscriptions feed\x00" + prefixFeedService: "line of the feed", "subscriptions feed\x00" + prefixCleanUp: "clean-up task",
 }
 
 // recordKind is empty for a record that no engine of this version writes.

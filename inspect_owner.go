@@ -246,6 +246,15 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		into(&reminderRecord{})
 	case "effect":
 		into(&effectRecord{})
+	case "effect on the feed":
+		into(&feedRecord{})
+	case "person in the feed":
+		into(&feedPersonRecord{})
+	case "line of the feed":
+		var l feedLineRecord
+		if into(&l) && !strings.HasSuffix(string(rec.Key), "/"+r.c.feedAlias(l.Hash)) {
+			r.problem(kind, "", "it is another person's")
+		}
 	case "debtor":
 		var d debtorRecord
 		if into(&d) && rec.Key != prefixDebtor+store.Key(d.Citizen) {

@@ -140,6 +140,10 @@ type Options struct {
 	// begins at once.
 	DeletionGrace time.Duration
 
+	// FeedDays is for how many days after its end a day of the subscriptions feed is kept, at most 90: see [Sender.SubscriptionsFeed].
+	// 0: there is no feed, and nothing is kept for it; days of an earlier engine that had one are deleted at their time.
+	FeedDays int
+
 	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
 	MaxAttempts int
 
@@ -208,6 +212,8 @@ func (o *Options) complete() error {
 		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
 	case o.DigestHour < 0 || o.DigestHour > 23:
 		return invalid("Options.DigestHour", "1 to 23")
+	case o.FeedDays < 0 || o.FeedDays > maxFeedDays:
+		return invalid("Options.FeedDays", "0 to 90")
 	case o.MaxAttempts < 0:
 		return invalid("Options.MaxAttempts", "0 or more")
 	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):

@@ -40,6 +40,7 @@ const (
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
+	prefixFeed          = "n/"   // + number of a consent event: the subscriptions feed is to be told of it; E
 	prefixRequest       = "u/"   // + what the citizen asked for; E
 	prefixCleanUp       = "z/"   // + task; E
 	prefixQuarantine    = "?/"   // + lane, due and key of a record that could not be read
@@ -55,26 +56,29 @@ const (
 
 // Keys of other owners' records.
 const (
-	keyService      store.Key = "S"
-	keyOrganization store.Key = "O"
-	keyAPIKey       store.Key = "A"
-	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
-	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
-	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
-	keyDerived      store.Key = "G"  // of a service: which of its keys are derived
-	keyUse          store.Key = "U"  // of an API key: when it was used last
-	keyLogo         store.Key = "I"  // of a service, or of an organization
-	keyDraft        store.Key = "D"  // of a service: its next version
-	prefixChange              = "L/" // of a service; + number: what happened to it
-	prefixMember              = "u/" // of an organization; + pseudonym of a member
-	prefixManageKey           = "k/" // of an organization; + pseudonym of a key by which it is managed
-	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
-	keyTaken        store.Key = "C"  // of an address: who has proved it
-	prefixRemote              = "x/" // of an organization; + id of a remote-content configuration
-	keyFormat       store.Key = "format"
-	keyRoot         store.Key = "root"
-	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
-	keyPaused       store.Key = "paused"
+	keyService        store.Key = "S"
+	keyOrganization   store.Key = "O"
+	keyAPIKey         store.Key = "A"
+	keyNews           store.Key = "N"  // of a notice: what the gateway's side said last
+	keySpread         store.Key = "T"  // of a notice: its debtors are to be told
+	prefixDebtor                = "c/" // of a notice; + name of a citizen who has it
+	keyDerived        store.Key = "G"  // of a service: which of its keys are derived
+	keyUse            store.Key = "U"  // of an API key: when it was used last
+	keyLogo           store.Key = "I"  // of a service, or of an organization
+	keyDraft          store.Key = "D"  // of a service: its next version
+	prefixChange                = "L/" // of a service; + number: what happened to it
+	prefixMember                = "u/" // of an organization; + pseudonym of a member
+	prefixManageKey             = "k/" // of an organization; + pseudonym of a key by which it is managed
+	prefixPrepared              = "s/" // of an organization; + id of a service that it may have prepared: a hint
+	prefixFeedPerson            = "i/" // of a part of a day's feed; + pseudonym of a person: what was said of them
+	prefixFeedAll               = "p/" // likewise: what was said of all services, for who reads
+	prefixFeedService           = "s/" // likewise; + pseudonyms of a service and of a person: what was said of the service
+	keyTaken          store.Key = "C"  // of an address: who has proved it
+	prefixRemote                = "x/" // of an organization; + id of a remote-content configuration
+	keyFormat         store.Key = "format"
+	keyRoot           store.Key = "root"
+	keyRestored       store.Key = "restored" // the store is a restored backup that no engine has used yet
+	keyPaused         store.Key = "paused"
 )
 
 // The kinds of lanes. A delivery lane is a kind and a hash of the service. Services whose hash is the same have a lane in common, in
@@ -831,6 +835,36 @@ type debtorRecord struct {
 type takenRecord struct {
 	Citizen string `msgpack:"c"` // name of the owner
 	At      int64  `msgpack:"t"`
+}
+
+// A feedRecord is for the subscriptions feed, which is to know of a consent event.
+type feedRecord struct {
+	Hash    []byte    `msgpack:"h"` // of the person's code
+	At      int64     `msgpack:"t"`
+	Number  uint64    `msgpack:"i"`           // of the event
+	Service ServiceID `msgpack:"n,omitempty"` // that it is about; empty: all
+	Op      feedOp    `msgpack:"o,omitempty"`
+	List    bool      `msgpack:"l,omitempty"` // the person's choices count anew
+	Erase   bool      `msgpack:"e,omitempty"`
+}
+
+// A feedPersonRecord is what was said of a person on a day, by the numbers of the consent events.
+type feedPersonRecord struct {
+	Op       feedOp              `msgpack:"o,omitempty"` // of all services
+	Number   uint64              `msgpack:"i,omitempty"`
+	Services []feedServiceRecord `msgpack:"s,omitempty"`
+}
+
+type feedServiceRecord struct {
+	Service ServiceID `msgpack:"n"`
+	Op      feedOp    `msgpack:"o"`
+	Number  uint64    `msgpack:"i"`
+}
+
+// A feedLineRecord is what a service reads of a person.
+type feedLineRecord struct {
+	Hash []byte `msgpack:"h"`
+	Op   feedOp `msgpack:"o"`
 }
 
 // A reminderRecord is when a message, or a bill, is reminded of. It is due with the next reminder; that of a bill stays when there is none.

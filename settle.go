@@ -3,6 +3,7 @@ package appio
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/appio-go/appio/internal/failpoint"
@@ -116,7 +117,7 @@ func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
 			case refusal(f.err):
 				refused = f.err
 			case !errors.Is(f.err, ErrBusy):
-				d.e.log().Error("news of a payment could not be passed on, and will be", "err", f.err)
+				d.e.log().Error("an effect on another owner could not be passed on, and will be", "err", f.err)
 			}
 		}
 	}
@@ -157,8 +158,8 @@ func (e *Engine) tell(ctx context.Context, all []*effect, first []*op) {
 	}
 }
 
-// An effect is one due record of an effect lane: a citizen's new bill, of which its notice is to know, or news of a notice, of which its
-// debtors are. First others are told, then the record goes.
+// An effect is one due record of an effect lane: a citizen's new bill, of which its notice is to know, news of a notice, of which its
+// debtors are, or a change of consent, of which the subscriptions feed is. First others are told, then the record goes.
 type effect struct {
 	e     *Engine
 	rec   store.Record
@@ -172,15 +173,23 @@ type effect struct {
 func (f *effect) first(ctx context.Context) ([]*op, error) {
 	f.keys = func() []store.Key { return nil }
 	c := f.e.codec.of(f.rec.Owner)
-	var s spreadRecord
-	var r effectRecord
 	var err error
-	if f.rec.Key == keySpread {
+	switch {
+	case f.rec.Key == keySpread:
+		var s spreadRecord
 		if err = c.open(&f.rec, &s); err == nil {
 			return f.spread(ctx, &s)
 		}
-	} else if err = c.open(&f.rec, &r); err == nil {
-		return f.introduce(&r), nil
+	case strings.HasPrefix(string(f.rec.Key), prefixFeed):
+		var r feedRecord
+		if err = c.open(&f.rec, &r); err == nil {
+			return f.feed(ctx, &r)
+		}
+	default:
+		var r effectRecord
+		if err = c.open(&f.rec, &r); err == nil {
+			return f.introduce(&r), nil
+		}
 	}
 	if !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
