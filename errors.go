@@ -41,6 +41,9 @@ var (
 	ErrErasing = errors.New("appio: erasure under way")
 )
 
+// ErrGateway is returned, with what it said, when the payment gateway fails or does not answer: neither a debt nor a [pagopa.Fault].
+var ErrGateway = errors.New("appio: the payment gateway failed")
+
 // Failures of storage are those of package store: store.ErrFull, ErrFailed, ErrCorrupt, ErrClosed, ErrLocked, ErrKey, ErrNewer.
 
 // A FieldError is an [ErrInvalid] about one field.

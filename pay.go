@@ -47,7 +47,7 @@ func (c *Citizen) ScanNotice(ctx context.Context, text string) (Debt, error) {
 }
 
 // Debt asks the gateway what is to be paid of a notice now, whoever it is of, and keeps nothing of it. What cannot be paid is a
-// *[pagopa.Fault].
+// *[pagopa.Fault], and where the gateway does not answer it is ErrGateway.
 func (c *Citizen) Debt(ctx context.Context, id pagopa.RPTID) (Debt, error) {
 	if !id.Valid() {
 		return Debt{}, invalid("RPTID", "a creditor's code and a notice number")
@@ -287,11 +287,14 @@ func ask[T any](ctx context.Context, e *Engine, name string, call func(ctx conte
 	end := e.observe(&ctx, Operation{Name: name, Count: 1})
 	defer func() { end(Outcome{Err: observed(err)}) }()
 	for try := 1; ; try++ {
-		if v, err = askOnce(ctx, e, call); err == nil || try == gatewayTries {
-			return v, err
+		if v, err = askOnce(ctx, e, call); err == nil {
+			return v, nil
 		}
 		var fault *pagopa.Fault
-		if errors.As(err, &fault) && !passes(fault) {
+		if !errors.As(err, &fault) {
+			err = &gatewayError{err}
+		}
+		if try == gatewayTries || fault != nil && !passes(fault) {
 			return v, err
 		}
 		pause(ctx, jitter(try, 100*time.Millisecond, time.Second))
@@ -314,10 +317,14 @@ func observed(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	}
-	return errGateway
+	return ErrGateway
 }
 
-var errGateway = errors.New("appio: the payment gateway failed")
+// A gatewayError is what the gateway said, and ErrGateway.
+type gatewayError struct{ err error }
+
+func (e *gatewayError) Error() string   { return e.err.Error() }
+func (e *gatewayError) Unwrap() []error { return []error{ErrGateway, e.err} }
 
 // gatewayCalls is how many calls of the gateway there are at a time, with those that go on when their time is over.
 const gatewayCalls = 256

@@ -462,6 +462,12 @@ func TestDebt(t *testing.T) {
 	require.Equal(t, appio.Paid, m.PaymentState, "what was heard is news")
 	_, err = c.Debt(ctx, pagopa.RPTID{Creditor: comune, Notice: "1"})
 	requireField(t, err, "RPTID", "")
+	mine := errors.New("no route to the creditor")
+	g.verify = func(pagopa.RPTID) (appio.Debt, error) { return appio.Debt{}, mine }
+	_, err = c.Debt(ctx, rptID)
+	require.ErrorIs(t, err, appio.ErrGateway)
+	require.ErrorIs(t, err, mine)
+	require.EqualError(t, err, mine.Error())
 	w, ctx = newTown(t), t.Context()
 	_, err = w.person(giuseppe).Debt(ctx, rptID)
 	require.ErrorIs(t, err, appio.ErrUnsupported)

@@ -225,7 +225,8 @@ const mostInstallations = 20
 const installationPrefix = "installation/"
 
 // putInstallation keeps the token as an address of push, in the form of package channel/push. IO has one installation for each citizen,
-// whatever its id; here each device has its own.
+// whatever its id; here each device has its own. There is no path to take one out: where a citizen logs out of an app the host removes the
+// address, whose id is "installation/" and the installation's, or else the next person on that device would see what push shows.
 func putInstallation(c *call) (answer, error) {
 	id := c.r.PathValue("id")
 	if len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {

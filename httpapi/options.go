@@ -23,7 +23,8 @@ type Options struct {
 	Person func(*http.Request) Person
 
 	// Validate sends the mail by which citizens prove a new e-mail address, as Channel.SendValidation of channel/email does; whoever
-	// redeems what is in it calls Engine.ConfirmAddress. It returns when the mail is handed over. Nil: no mail is sent, and to ask for one
+	// redeems what is in it calls Engine.ConfirmAddress. It is called once a minute at most for an address, and as often as a citizen enters
+	// another one. It returns when the mail is handed over. Nil: no mail is sent, and to ask for one
 	// answers 501. For IO's rule that an address is proved by one citizen alone (412), the e-mail route of the engine says Unique.
 	Validate func(ctx context.Context, v appio.Validation) error
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/pagopa"
-	"github.com/appio-go/appio/store"
 )
 
 // A PaymentInfo is what is to be paid of a notice now, as the creditor says.
@@ -63,7 +62,7 @@ func paymentInfo(c *call) (answer, error) {
 	switch {
 	case errors.As(err, &fault):
 		return faultAnswer(fault), nil
-	case err != nil && !ours(err):
+	case errors.Is(err, appio.ErrGateway):
 		c.o.Logger.Error("the payment gateway failed", "err", err)
 		return faultAnswer(&pagopa.Fault{Category: pagopa.GenericError}), nil
 	case err != nil:
@@ -77,18 +76,6 @@ func paymentInfo(c *call) (answer, error) {
 		w.DueDate = d.Due.Format(time.DateOnly)
 	}
 	return ok(w), nil
-}
-
-// ours reports whether an error is the engine's, or its store's, and not the gateway's.
-func ours(err error) bool {
-	for _, is := range []error{
-		appio.ErrInvalid, appio.ErrUnsupported, appio.ErrErasing, appio.ErrBusy, store.ErrFull, store.ErrFailed, store.ErrCorrupt, store.ErrClosed, store.ErrKey, store.ErrNewer,
-	} {
-		if errors.Is(err, is) {
-			return true
-		}
-	}
-	return false
 }
 
 // first is the beginning of a text, in characters.
