@@ -286,10 +286,13 @@ func (e *Engine) movesOnly(before, after *Profile) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// unproved reports whether a channel's addresses need no proof.
+// unproved reports whether a channel's addresses need no proof. Those of push do not, also where there is no such route yet.
 func (e *Engine) unproved(channel string) bool {
 	r := e.route(channel)
-	return r != nil && r.Unvalidated
+	if r == nil {
+		return channel == Push
+	}
+	return r.Unvalidated || r.ByCode
 }
 
 func validChannels(field string, c Channels) error {

@@ -522,8 +522,24 @@ func TestUpdateProfile(t *testing.T) {
 		require.Equal(t, 3, p.Version)
 	})
 
-	t.Run("what an app does by itself is told from what the citizen chooses", func(t *testing.T) {
+	t.Run("what an app does by itself is told from what the citizen chooses, whatever the route of push is", func(t *testing.T) {
 		t.Parallel()
+		for _, route := range []func(o *appio.Options){
+			func(o *appio.Options) { o.Channels = o.Channels[:1] },
+			func(o *appio.Options) { o.Channels[1].ByCode, o.Channels[1].Unvalidated = true, false },
+		} {
+			w, ctx := newTown(t, route), t.Context()
+			c := w.person(giuseppe)
+			for _, channel := range []string{appio.Push, appio.Email} {
+				require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error {
+					p.Addresses = append(p.Addresses, appio.Address{Channel: channel, Value: "somewhere"})
+					return nil
+				}))
+			}
+			p, err := c.Profile(ctx)
+			require.NoError(t, err)
+			require.Equal(t, []int{2, 1}, []int{p.Version, p.Moves})
+		}
 		w, ctx := newTown(t), t.Context()
 		c := w.person(giuseppe)
 		chosen := func() int {
