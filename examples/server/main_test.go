@@ -137,6 +137,40 @@ func TestExample(t *testing.T) {
 	p.stop()
 }
 
+// The app's side: what the citizens of the example see and choose.
+func TestCitizens(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	id := p.send("key-tari", mario).ID
+	by := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
+	type object = map[string]any
+	var list struct {
+		Items []struct{ ID, Service_Name, Organization_Name string }
+	}
+	p.ask(http.StatusOK, "GET", "/api/communication/v1/messages?enrich_result_data=true", nil, &list, by("token-mario")...)
+	require.Len(t, list.Items, 1)
+	require.Equal(t, []string{id, "Comune di Borgo San Lucio"}, []string{list.Items[0].ID, list.Items[0].Organization_Name})
+	p.ask(http.StatusUnauthorized, "GET", "/api/communication/v1/messages", nil, nil, by("token-of-nobody")...)
+	p.ask(http.StatusOK, "PUT", "/api/communication/v1/messages/"+id+"/status", object{"change_type": "reading", "is_read": true}, nil, by("token-mario")...)
+
+	var profile struct {
+		Email   string
+		Version int
+	}
+	p.ask(http.StatusOK, "GET", "/api/identity/v1/profile", nil, &profile, by("token-luigi")...)
+	post := func(status int, email string) {
+		p.ask(status, "POST", "/api/identity/v1/profile", object{"version": profile.Version, "email": email,
+			"service_preferences_settings": object{"mode": "MANUAL"}}, &profile, by("token-luigi")...)
+	}
+	post(http.StatusPreconditionFailed, "mario.rossi@example.it")
+	post(http.StatusOK, "luigi.verdi@example.it")
+	require.Equal(t, "luigi.verdi@example.it", profile.Email)
+	p.ask(http.StatusOK, "POST", "/api/identity/v1/services/tari/preferences", object{
+		"is_inbox_enabled": false, "is_email_enabled": false, "is_webhook_enabled": false, "settings_version": 0}, nil, by("token-luigi")...)
+	require.Equal(t, "REJECTED", p.send("key-tari", luigi).Status)
+	p.stop()
+}
+
 // Without a file nothing is left.
 func TestTemporary(t *testing.T) {
 	dir := t.TempDir()

@@ -201,6 +201,9 @@ func (s seed) plantCitizens(ctx context.Context, eng *appio.Engine) error {
 			if err == nil && !own {
 				err = c.Put(ctx, eng, seeder, known)
 			}
+			if errors.Is(err, appio.ErrTaken) { // a seed may give several people one address: it is proved by one of them
+				err = c.Unproved().Put(ctx, eng, seeder, known)
+			}
 			if err != nil {
 				return fmt.Errorf("citizens[%d]: %w", i, err)
 			}

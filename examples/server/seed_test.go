@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/appiotest"
+	"github.com/appio-go/appio/fiscalcode"
 )
 
 // A second start changes nothing that somebody did since the first, and takes what the seed says otherwise.
@@ -60,6 +62,30 @@ func TestPlantedAgain(t *testing.T) {
 	mario, err := me("token-mario").Profile(ctx)
 	require.NoError(t, err)
 	require.Zero(t, mario.Version)
+}
+
+// An address that is two people's is proved by one.
+func TestOneAddressForTwo(t *testing.T) {
+	t.Parallel()
+	kit := appiotest.New(t, &appio.Options{Channels: []appio.Route{{Name: appio.Email, Unique: true, Channel: appio.ChannelFunc(
+		func(context.Context, appio.Delivery) error { return nil })}}})
+	const both = `"mode": "AUTO", "email": {"address": "casa@example.it", "validated": true, "enabled": true}}`
+	s, err := parseSeed([]byte(`{"citizens": [{"fiscal_code": "` + mario + `", ` + both + `, {"fiscal_code": "` + luigi + `", ` + both + `]}`))
+	require.NoError(t, err)
+	for range 2 { // a second start, too
+		_, err = s.plant(t.Context(), kit.Engine)
+		require.NoError(t, err)
+		proved := 0
+		for _, code := range []fiscalcode.Person{mario, luigi} {
+			p, err := kit.Citizen(appio.Identity{Code: code}).Profile(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "casa@example.it", p.Addresses[0].Value)
+			if !p.Addresses[0].ValidatedAt.IsZero() {
+				proved++
+			}
+		}
+		require.Equal(t, 1, proved)
+	}
 }
 
 func history(t *testing.T, c *appio.Citizen) (all []appio.ConsentRecord) {

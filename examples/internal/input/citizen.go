@@ -83,6 +83,12 @@ func ParseCitizen(o Object) Citizen {
 	return c
 }
 
+// Unproved is the citizen with an e-mail address that is not validated.
+func (c Citizen) Unproved() Citizen {
+	c.email.ValidatedAt = time.Time{}
+	return c
+}
+
 // Check reports a preference or an activation of a service that is not known.
 func (c Citizen) Check(known map[appio.ServiceID]appio.Service) error {
 	for id := range c.preferences {
