@@ -14,7 +14,8 @@ import (
 // Handler serves an engine. It starts nothing and keeps nothing but the options, and is safe for concurrent use; the engine is the
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
-	return newHandler(e, o, messageRoutes, profileRoutes, inboxRoutes, citizenProfileRoutes, citizenRoutes)
+	return newHandler(e, o, messageRoutes, profileRoutes,
+		inboxRoutes, citizenProfileRoutes, preferenceRoutes, requestRoutes, installationRoutes, sendRoutes, paymentRoutes)
 }
 
 func newHandler(e *appio.Engine, o *Options, routes ...[]route) *api {

@@ -9,6 +9,10 @@ import (
 	"github.com/appio-go/appio/pagopa"
 )
 
+var paymentRoutes = []route{
+	{"GET /api/communication/v1/payment/info/{rpt_id}", citizen, 0, paymentInfo},
+}
+
 // A PaymentInfo is what is to be paid of a notice now, as the creditor says.
 type PaymentInfo struct {
 	RPTID       string `json:"rptId"`
