@@ -198,7 +198,7 @@ func (c *RemoteConfiguration) System(of fiscalcode.Person) *RemoteSystem {
 }
 
 // PutRemoteConfiguration creates a configuration, where ID is empty, or replaces one: one that the organization does not have is
-// ErrNotFound. It has at most 100. It is for who may administer, as keys are.
+// ErrNotFound. It has at most 100. It is for who may administer, as keys are, and not for a group's key.
 func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfiguration) (RemoteConfiguration, error) {
 	if err := c.Validate(); err != nil {
 		return RemoteConfiguration{}, err
@@ -206,7 +206,7 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	if err := a.e.ready(ctx); err != nil {
 		return RemoteConfiguration{}, err
 	}
-	if _, err := a.check(ctx, toHoldKeys); err != nil {
+	if err := a.checkRemote(ctx); err != nil {
 		return RemoteConfiguration{}, err
 	}
 	fresh := c.ID == ""
@@ -236,12 +236,21 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	return r.configuration(a.code), nil
 }
 
+// checkRemote refuses the key of a group, too: configurations are the whole organization's.
+func (a *Authority) checkRemote(ctx context.Context) error {
+	who, err := a.check(ctx, toHoldKeys)
+	if err == nil && who.group != "" {
+		err = errOtherGroup
+	}
+	return err
+}
+
 // RemoteConfiguration is one of the organization's, with its secrets; ErrNotFound: it has none of this id.
 func (a *Authority) RemoteConfiguration(ctx context.Context, id ConfigurationID) (RemoteConfiguration, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return RemoteConfiguration{}, err
 	}
-	if _, err := a.check(ctx, toHoldKeys); err != nil {
+	if err := a.checkRemote(ctx); err != nil {
 		return RemoteConfiguration{}, err
 	}
 	return a.e.remoteConfiguration(ctx, a.code, id)
@@ -250,7 +259,7 @@ func (a *Authority) RemoteConfiguration(ctx context.Context, id ConfigurationID)
 // RemoteConfigurations lists the organization's, oldest first, with their secrets.
 func (a *Authority) RemoteConfigurations() List[RemoteConfiguration] {
 	return newList(a.e, "remote\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[RemoteConfiguration], err error) {
-		if _, err := a.check(ctx, toHoldKeys); err != nil {
+		if err := a.checkRemote(ctx); err != nil {
 			return f, err
 		}
 		d, err := a.e.view(ctx, a.e.codec.organization(a.code), p.rangeOf(prefixRemote, limit, false), "")

@@ -93,6 +93,25 @@ func TestRemoteConfigurations(t *testing.T) {
 		}
 	})
 
+	t.Run("are the whole organization's, and not for the key of a group", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newOffice(t), t.Context()
+		a := w.Authority(comune)
+		for _, group := range []string{"", "scuola"} {
+			by, err := w.AuthorityByKey(ctx, w.manageKey(a, appio.ManageKey{ID: "k" + group, Role: appio.Administrator, Group: group}), noAddr)
+			require.NoError(t, err)
+			_, err = by.PutRemoteConfiguration(ctx, remoteConfiguration())
+			_, err2 := by.RemoteConfigurations().Page(ctx, "", 0)
+			if group == "" {
+				require.NoError(t, err)
+				require.NoError(t, err2)
+			} else {
+				require.ErrorIs(t, err, appio.ErrForbidden)
+				require.ErrorIs(t, err2, appio.ErrForbidden)
+			}
+		}
+	})
+
 	t.Run("are a hundred at most, each of which can still be changed", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newOffice(t), t.Context()
