@@ -3,13 +3,14 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 )
 
-// An answer is what a route says. Its body is encoded as JSON, but for a raw one; nil is none.
+// An answer is what a route says. Its body is encoded as JSON, but for a raw one and a stream; nil is none.
 type answer struct {
 	status int
 	body   any
@@ -20,6 +21,14 @@ type answer struct {
 type raw struct {
 	contentType string
 	bytes       []byte
+}
+
+// A stream is a body that is written as it comes, of size bytes, -1: not known, and closed. If it does not end well neither does the answer: the
+// connection is broken off, so that nobody takes a part for the whole.
+type stream struct {
+	contentType string
+	size        int64
+	from        io.ReadCloser
 }
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
@@ -49,6 +58,9 @@ func (a *api) write(w http.ResponseWriter, ans answer) {
 	var out []byte
 	switch body := ans.body.(type) {
 	case nil:
+	case stream:
+		a.writeStream(w, &ans, body)
+		return
 	case raw:
 		h.Set("Content-Type", body.contentType)
 		out = body.bytes
@@ -66,12 +78,7 @@ func (a *api) write(w http.ResponseWriter, ans answer) {
 			h.Set("Content-Type", "application/problem+json")
 		}
 	}
-	for k, v := range ans.header {
-		h.Set(k, v)
-	}
-	// What is about a person is nobody's to keep on the way.
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	ans.writeHeader(h)
 	if ans.status != http.StatusNoContent {
 		h.Set("Content-Length", strconv.Itoa(len(out)))
 	}
@@ -81,5 +88,54 @@ func (a *api) write(w http.ResponseWriter, ans answer) {
 	_, _ = w.Write(out) // who has gone does not read what went wrong
 	if rc.Flush() == nil {
 		_ = rc.SetWriteDeadline(time.Time{}) // the connection is the host's again
+	}
+}
+
+func (ans *answer) writeHeader(h http.Header) {
+	for k, v := range ans.header {
+		h.Set(k, v)
+	}
+	// What is about a person is nobody's to keep on the way.
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// leastRate is how many bytes a second a client has to take of a stream, beyond Options.Timeout.
+const leastRate = 16 << 10
+
+// writeStream writes a stream in pieces.
+func (a *api) writeStream(w http.ResponseWriter, ans *answer, s stream) {
+	defer s.from.Close()
+	h := w.Header()
+	h.Set("Content-Type", s.contentType)
+	ans.writeHeader(h)
+	if s.size >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(s.size, 10))
+	}
+	rc, began := http.NewResponseController(w), time.Now()
+	limit := func(written int64) {
+		_ = rc.SetWriteDeadline(began.Add(a.o.Timeout + time.Duration(written)*time.Second/leastRate))
+	}
+	limit(0)
+	w.WriteHeader(ans.status)
+	piece := make([]byte, 32<<10)
+	for written := int64(0); ; {
+		n, err := s.from.Read(piece)
+		if written += int64(n); n > 0 {
+			limit(written)
+			if _, err := w.Write(piece[:n]); err != nil {
+				panic(http.ErrAbortHandler) // who has gone is told nothing
+			}
+		}
+		switch {
+		case err == io.EOF && (s.size < 0 || written == s.size):
+			if rc.Flush() == nil {
+				_ = rc.SetWriteDeadline(time.Time{})
+			}
+			return
+		case err != nil:
+			a.o.Logger.Error("a document broke off while it was read", "err", err)
+			panic(http.ErrAbortHandler)
+		}
 	}
 }

@@ -41,21 +41,34 @@ func (c *call) authenticate() error {
 func (c *call) authenticateService() (err error) {
 	key := c.r.Header.Get(KeyHeader)
 	if key == "" {
-		return problem(http.StatusUnauthorized, "", "The header "+KeyHeader+" is missing.")
+		return noKey()
 	}
 	c.sender, err = c.e.SenderByKey(c.ctx, key, c.addr())
 	if errors.Is(err, appio.ErrUnauthorized) {
-		return problem(http.StatusUnauthorized, "", "The key is not known, or is no longer in use.")
+		return unknownKey()
 	}
 	return err
 }
 
-// authenticateManager refuses a service's key as one of the wrong kind.
-func (c *call) authenticateManager() error {
-	if err := c.authenticateService(); err != nil {
-		return err
+// authenticateManager takes an organization's key; a service's is one of the wrong kind.
+func (c *call) authenticateManager() (err error) {
+	key := c.r.Header.Get(KeyHeader)
+	if key == "" {
+		return noKey()
 	}
-	return notAllowed()
+	c.authority, err = c.e.AuthorityByKey(c.ctx, key, c.addr())
+	if errors.Is(err, appio.ErrUnauthorized) {
+		return unknownKey()
+	}
+	return err
+}
+
+func noKey() error {
+	return problem(http.StatusUnauthorized, "", "The header "+KeyHeader+" is missing.")
+}
+
+func unknownKey() error {
+	return problem(http.StatusUnauthorized, "", "The key is not known, or is no longer in use.")
 }
 
 // addr is where the request comes from. What is not known is an address that no list of a service has, rather than none, which the engine

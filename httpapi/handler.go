@@ -55,9 +55,10 @@ type call struct {
 	ctx   context.Context
 
 	// Who makes it, as the route asks for: one of these.
-	sender   *appio.Sender
-	citizen  *appio.Citizen
-	identity appio.Identity // of the citizen
+	sender    *appio.Sender
+	authority *appio.Authority
+	citizen   *appio.Citizen
+	identity  appio.Identity // of the citizen
 }
 
 // ServeHTTP answers one request.
