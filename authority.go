@@ -40,9 +40,10 @@ type Draft struct {
 	Offered     fiscalcode.Organization // that may take it over, see [Authority.HandOver]; empty: none
 	Reason      string                  // of the rejection: the operator's, or names of [QualityFinding] with blanks between
 	Version     int                     // how often it was edited
-	UpdatedAt   time.Time
-	SubmittedAt time.Time // zero: never
-	ApprovedAt  time.Time // when a version last was; zero: never
+	UpdatedAt   time.Time               // when the draft became what it is
+	SubmittedAt time.Time               // zero: never
+	ApprovedAt  time.Time               // when a version last was; zero: never
+	LiveAt      time.Time               // when the live copy became what it is; zero: there is none
 }
 
 // ServiceActor is who changed a service.
@@ -185,8 +186,8 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	return m.d.draft(m.live)
 }
 
-// Drafts lists the services that the organization has prepared, by id, deleted ones too, and those that it prepared as the aggregator
-// of another while that one names it; forwards only: a Prev cursor is ErrInvalid.
+// Drafts lists the services that the organization has prepared, by id, deleted ones too, and those that it prepared, or edited, as the
+// aggregator of another while that one names it; forwards only: a Prev cursor is ErrInvalid.
 func (a *Authority) Drafts() List[Draft] {
 	return newList(a.e, "drafts\x00"+string(a.code), func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
 		who, err := a.check(ctx, toRead)

@@ -70,7 +70,7 @@ func TestLifeCycle(t *testing.T) {
 
 		d, err := a.PutDraft(ctx, prepared())
 		require.NoError(t, err)
-		require.Equal(t, appio.Draft{Service: d.Service, Version: 1, UpdatedAt: d.UpdatedAt}, d, "being written, and never released")
+		require.Equal(t, appio.Draft{Service: d.Service, Version: 1, UpdatedAt: d.UpdatedAt, LiveAt: d.UpdatedAt}, d, "being written, and never released")
 		require.Equal(t, comune, d.Organization)
 		w.send(w.Sender(mensa), messageTo(giuseppe))
 		_, err = w.Sender(mensa).Send(ctx, messageTo(matteo))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
@@ -115,9 +116,6 @@ func (m *managed) put(tx *draft) (*serviceRecord, error) {
 			return nil, err
 		}
 	}
-	if len(m.events) > 0 {
-		m.d.At = m.now
-	}
 	if len(m.events) > 0 || m.touched {
 		r := store.Record{Key: keyDraft}
 		if m.d.Stage == Submitted { // it is in the operator's queue
@@ -140,15 +138,22 @@ func (m *managed) putEvent(tx *draft, r *changeRecord) error {
 		m.d.Edited = m.d.Changes
 	}
 	r.Of = m.d.Edited
+	aside := false // the draft itself stays as it is
 	switch r.What {
 	case ServiceApproved:
 		m.d.Released = m.d.Edited
 	case ServicePublished, ServiceUnpublished, ServiceStopped, ServiceAllowed:
 		r.Of = cmp.Or(m.d.Released, m.d.Edited)
+		aside = true
+	case ServiceKeyChanged, ServiceLogoChanged:
+		aside = true
 	case ServiceEntrusted:
 		if r.Stage == Approved {
 			m.d.Released = m.d.Edited
 		}
+	}
+	if !aside {
+		m.d.At = m.now
 	}
 	return tx.putSealed(store.Record{Key: changeKey(m.d.Changes)}, r)
 }
@@ -274,13 +279,14 @@ func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
 		return Draft{}, err
 	}
 	m := managed{live: live, d: r}
+	var liveAt time.Time
 	if live != nil {
-		s.State = live.State
+		s.State, liveAt = live.State, fromMicro(live.At)
 	}
 	return Draft{
 		Service: s, Stage: r.Stage, Publication: m.publication(), Publish: r.Publish, Reason: r.Reason, Version: int(r.Version),
 		Group: r.Group, Offered: fiscalcode.Organization(r.Offered), Held: live != nil && live.Held,
-		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt),
+		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt), LiveAt: liveAt,
 	}, nil
 }
 

@@ -12,10 +12,11 @@ import (
 type who uint8
 
 const (
-	anybody who = iota
-	service     // with a service's key
-	manager     // with a key for managing services
-	citizen     // as the host's login says
+	anybody   who = iota
+	service       // with a service's key
+	manager       // with a key for managing services, which is an organization's
+	keyholder     // with a key of either kind
+	citizen       // as the host's login says
 )
 
 // KeyHeader is where services have their keys, as in IO.
@@ -28,6 +29,12 @@ func (c *call) authenticate() error {
 		return c.authenticateService()
 	case manager:
 		return c.authenticateManager()
+	case keyholder:
+		err := c.authenticateManager()
+		if errors.Is(err, appio.ErrForbidden) { // it may be a service's
+			return c.authenticateService()
+		}
+		return err
 	case citizen:
 		id, err := c.o.Citizen(c.r)
 		if err != nil {
@@ -38,37 +45,37 @@ func (c *call) authenticate() error {
 	return nil
 }
 
-func (c *call) authenticateService() (err error) {
-	key := c.r.Header.Get(KeyHeader)
-	if key == "" {
-		return noKey()
+func (c *call) authenticateService() error {
+	key, err := c.key()
+	if err != nil {
+		return err
 	}
 	c.sender, err = c.e.SenderByKey(c.ctx, key, c.addr())
-	if errors.Is(err, appio.ErrUnauthorized) {
-		return unknownKey()
-	}
-	return err
+	return unknownKey(err)
 }
 
-// authenticateManager takes an organization's key; a service's is one of the wrong kind.
-func (c *call) authenticateManager() (err error) {
-	key := c.r.Header.Get(KeyHeader)
-	if key == "" {
-		return noKey()
+func (c *call) authenticateManager() error {
+	key, err := c.key()
+	if err != nil {
+		return err
 	}
 	c.authority, err = c.e.AuthorityByKey(c.ctx, key, c.addr())
+	return unknownKey(err)
+}
+
+func (c *call) key() (string, error) {
+	key := c.r.Header.Get(KeyHeader)
+	if key == "" {
+		return "", problem(http.StatusUnauthorized, "", "The header "+KeyHeader+" is missing.")
+	}
+	return key, nil
+}
+
+func unknownKey(err error) error {
 	if errors.Is(err, appio.ErrUnauthorized) {
-		return unknownKey()
+		return problem(http.StatusUnauthorized, "", "The key is not known, or is no longer in use.")
 	}
 	return err
-}
-
-func noKey() error {
-	return problem(http.StatusUnauthorized, "", "The header "+KeyHeader+" is missing.")
-}
-
-func unknownKey() error {
-	return problem(http.StatusUnauthorized, "", "The key is not known, or is no longer in use.")
 }
 
 // addr is where the request comes from. What is not known is an address that no list of a service has, rather than none, which the engine

@@ -3,7 +3,8 @@
 //
 //	srv := &http.Server{Handler: httpapi.Handler(eng, &httpapi.Options{Citizen: whoIsIt}), ReadHeaderTimeout: 10 * time.Second}
 //
-// Paths of services are below /api/v1, and ask for a service's key in the header Ocp-Apim-Subscription-Key; those of the app are below
+// Paths of services are below /api/v1, and ask for a service's key in the header Ocp-Apim-Subscription-Key; those below /api/v1/manage, by
+// which an organization prepares its services, for a key of the organization (appio.Engine.AuthorityByKey); those of the app are below
 // /api/communication/v1 and /api/identity/v1, and ask [Options].Citizen, the host's login, who it is. TLS, the server, its bound on
 // connections and the time for headers are the host's.
 //

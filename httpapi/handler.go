@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
 )
 
 // Handler serves an engine. It starts nothing and keeps nothing but the options, and is safe for concurrent use; the engine is the
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
-	return newHandler(e, o, messageRoutes, profileRoutes,
+	return newHandler(e, o, messageRoutes, profileRoutes, manageRoutes,
 		inboxRoutes, citizenProfileRoutes, preferenceRoutes, requestRoutes, installationRoutes, sendRoutes, paymentRoutes)
 }
 
@@ -59,6 +60,8 @@ type call struct {
 	authority *appio.Authority
 	citizen   *appio.Citizen
 	identity  appio.Identity // of the citizen
+
+	names map[fiscalcode.Organization]string // of organizations, as far as they were asked for
 }
 
 // ServeHTTP answers one request.
