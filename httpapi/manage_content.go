@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
@@ -52,7 +53,7 @@ type ServiceMetadataPayload struct {
 // ServiceContent is what a service is.
 type ServiceContent struct {
 	Name          string          `json:"name"`
-	Description   string          `json:"description"`
+	Description   string          `json:"description"` // never empty: a service that has none, as one of the operator's may, shows its name
 	Organization  Organization    `json:"organization"`
 	SecureChannel bool            `json:"require_secure_channel"`
 	Recipients    []string        `json:"authorized_recipients,omitempty"` // the sandbox is always among them; not in a history
@@ -183,7 +184,7 @@ func refusedContent(err error) error {
 func (c *call) content(s *appio.Service) (ServiceContent, error) {
 	name, err := c.nameOf(s.Organization)
 	sc := ServiceContent{
-		Name: s.Name, Description: s.Description, SecureChannel: s.SecureChannels, CIDRs: []CIDR{}, MaxPayment: int64(s.MaxPayment),
+		Name: s.Name, Description: cmp.Or(s.Description, s.Name), SecureChannel: s.SecureChannels, CIDRs: []CIDR{}, MaxPayment: int64(s.MaxPayment),
 		Organization: Organization{name, s.Organization, s.Department},
 		Metadata: ServiceMetadata{
 			Web: s.Web, AppleApp: s.AppleApp, AndroidApp: s.AndroidApp, Terms: s.Terms, Privacy: s.Privacy, Address: s.Address, Phone: s.Phone,

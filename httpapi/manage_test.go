@@ -212,6 +212,28 @@ func TestManagedService(t *testing.T) {
 	})
 }
 
+// What the operator has put and given to its organization has less than what is sent over HTTP, and is shown whole.
+func TestEntrustedService(t *testing.T) {
+	t.Parallel()
+	w, key, _ := office(t, nil)
+	_, err := w.eng.Entrust(t.Context(), tributi, "anna")
+	require.NoError(t, err)
+	at := managed + "/" + string(tributi)
+	var s httpapi.Service
+	w.keyed(key, "GET", at, nil).into(http.StatusOK, &s)
+	require.Equal(t, []any{"approved", "Tributi", "Tributi", "LOCAL"}, []any{s.Status.Value, s.Name, s.Description, s.Metadata.Scope})
+	require.Nil(t, s.Metadata.Topic)
+	var p httpapi.PublishedService
+	w.keyed(key, "GET", at+"/release", nil).into(http.StatusOK, &p)
+	require.Equal(t, "published", p.Status)
+	w.keyed(key, "DELETE", at+"/release", nil).status(http.StatusNoContent)
+	w.as(tributi, "POST", "/api/v1/messages/"+string(ada), letter()).problem(http.StatusForbidden, "")
+	var k httpapi.ServiceKeys
+	w.keyed(key, "PUT", at+"/keys/primary", nil).into(http.StatusOK, &k)
+	require.Len(t, k.Primary, 64)
+	w.as(tributi, "POST", "/api/v1/messages/"+string(ada), letter()).problem(http.StatusUnauthorized, "")
+}
+
 func text(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
