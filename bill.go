@@ -82,7 +82,7 @@ func (d *draft) putBill(key store.Key, b *billRecord, fresh bool, now time.Time)
 }
 
 // hear merges news into a bill, and keeps a receipt of what is paid. It needs the records that readProfile needs.
-func (d *draft) hear(key store.Key, news *newsRecord) error {
+func (d *draft) hear(key store.Key, news *newsRecord, now time.Time) error {
 	if d.get(keyTombstone) != nil {
 		return nil
 	}
@@ -117,13 +117,18 @@ func (d *draft) hear(key store.Key, news *newsRecord) error {
 	if n := len(b.Messages); n > 0 {
 		r.Message = b.Messages[n-1]
 	}
+	if b.Service != "" && (before == nil || before.State != Paid) {
+		if err := d.putTally(tallyPaid, string(key[len(prefixBill):]), b.Service, "", now); err != nil {
+			return err
+		}
+	}
 	return d.putPersonal(store.Record{Key: receiptKey(key, news.At)}, r)
 }
 
 // addMessage makes a bill of a message's notice, or adds the message to one: what it says counts, as the latest.
 func (b *billRecord) addMessage(id MessageID, m *messageRecord, payee string) {
 	n := m.Payment
-	b.Creditor, b.Notice, b.Amount, b.Due, b.Invalid = n.Payee, n.Number, n.Amount, m.Due, n.Invalid
+	b.Creditor, b.Notice, b.Amount, b.Due, b.Invalid, b.Service = n.Payee, n.Number, n.Amount, m.Due, n.Invalid, m.Service
 	if payee != "" {
 		b.Payee = payee
 	}

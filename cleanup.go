@@ -66,7 +66,7 @@ func (c *Citizen) Erase(ctx context.Context) error {
 // erasedPrefixes are what an erasure deletes, in this order; with the last one go the documents that it names. What is not here is proof, or goes at its time; open work, which says
 // nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
 var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim), string(keyDownload),
-	prefixDocument}
+	prefixDocument, prefixTally}
 
 // cleanUp does what is due in the clean-up lanes, a page of each task, and reports whether anything was done, and whether there may
 // be more.
@@ -214,7 +214,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 		}
 		o.apply = func(tx *draft) error {
 			now := tx.get(rec.Key)
-			if now == nil || !now.Due.Equal(rec.Due) || !perishes(&rec) {
+			if now == nil || !now.Due.Equal(rec.Due) || !perishes(&rec) || !e.counted(&rec) {
 				return nil
 			}
 			if _, err := tx.payload(now); errors.Is(err, store.ErrCorrupt) {
@@ -244,7 +244,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 
 // perishes reports whether a record is of those that go when their time has passed.
 func perishes(r *store.Record) bool {
-	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || isDebtor(r) || isTaken(r) ||
+	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || strings.HasPrefix(string(r.Key), prefixTally) || isDebtor(r) || isTaken(r) ||
 		r.Key == keyNews && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 

@@ -52,6 +52,9 @@ const (
 	feedOwner    = "f/" // + day, and a part of all people
 )
 
+// statisticsOwner has how far days are counted; with the id of a service behind it, the service's figures.
+const statisticsOwner store.Owner = "n/"
+
 // ownerMeta has what kind of store this is.
 const ownerMeta store.Owner = "m/"
 

@@ -198,14 +198,15 @@ var exportSections = []exportSection{
 
 // notExported are the kinds of a citizen's records that are not in an export, and why.
 var notExported = map[string]string{
-	"tombstone":          "while it is there nothing is exported",
-	"data key":           "it is what seals the records; with it a copy of the store could be read after an erasure",
-	"idempotency key":    "a hash of a service's own key, and what the decision of the message says",
-	"effect":             "that a notice is still to be told of a bill, by pseudonyms; the bill is exported",
-	"effect on the feed": "that the subscriptions feed is still to be told of a change of consent; the change is exported",
-	"digest":             "which of a service's digests is the one that messages are added to; its open deliveries say what it has",
-	"document":           "which message has a document; the message says so",
-	"clean-up task":      "how far a clean-up has come",
+	"tombstone":           "while it is there nothing is exported",
+	"data key":            "it is what seals the records; with it a copy of the store could be read after an erasure",
+	"idempotency key":     "a hash of a service's own key, and what the decision of the message says",
+	"effect":              "that a notice is still to be told of a bill, by pseudonyms; the bill is exported",
+	"effect on the feed":  "that the subscriptions feed is still to be told of a change of consent; the change is exported",
+	"mark for statistics": "that a message was read, a notice paid or something delivered, for two days; what it is of is exported",
+	"digest":              "which of a service's digests is the one that messages are added to; its open deliveries say what it has",
+	"document":            "which message has a document; the message says so",
+	"clean-up task":       "how far a clean-up has come",
 }
 
 type exportedUnreadable struct {

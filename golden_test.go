@@ -193,6 +193,9 @@ var recordKinds = map[string]func() any{
 	"feed":          func() any { return &feedRecord{} },
 	"feed-person":   func() any { return &feedPersonRecord{} },
 	"feed-line":     func() any { return &feedLineRecord{} },
+	"tally":         func() any { return &tallyRecord{} },
+	"day":           func() any { return &dayRecord{} },
+	"counted":       func() any { return &closedRecord{} },
 	"debtor":        func() any { return &debtorRecord{} },
 	"taken":         func() any { return &takenRecord{} },
 	"news":          func() any { return &newsRecord{} },
@@ -402,6 +405,15 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	add("feed-person", fed, nil, store.Record{Key: prefixFeedPerson + alias},
 		&feedPersonRecord{Op: feedOn, Number: 6, Services: []feedServiceRecord{{goldenService, feedOff, 7}}})
 	add("feed-line", fed, nil, store.Record{Key: store.Key(fed.feedServicePrefix(goldenService)) + alias}, &feedLineRecord{hash, feedOff})
+	add("tally", person, nil, store.Record{Key: prefixTally + "3bbbbbbbbbbbbbbbbbbbbbbbbbb-1", Lane: cleanUpLane(person.owner), Due: goldenTime.Add(keepTally)},
+		&tallyRecord{Kind: tallyDelivered, Service: goldenService, Channel: Push})
+	add("day", c.of(statisticsOwner+store.Owner(goldenService)), nil, store.Record{Key: dayKey(goldenTime)},
+		&dayRecord{Processed: 1000, Rejected: 70, Delivered: map[string]int64{Email: 3, Push: 990}, Read: 400, Paid: 5})
+	add("counted", c.of(statisticsOwner), nil, store.Record{Key: keyClosed}, &closedRecord{Until: toMicro(utcDay(goldenTime))})
+	add("outcome.more", person, nil, store.Record{Key: outcomeKey(goldenID), Lane: outcomeLane(goldenService), Due: goldenTime},
+		&outcomeRecord{Service: goldenService, Items: []outcomeItem{done, done}, First: 1})
+	add("bill.service", person, person.personal, store.Record{Key: bill}, &billRecord{
+		Creditor: string(goldenOrg), Notice: string(notice.Notice), Amount: 123_45, Added: at, Messages: []MessageID{goldenID}, Service: goldenService})
 	add("service.quiet", svc, nil, store.Record{Key: keyService}, &serviceRecord{
 		ID: goldenService, Name: "Allerta", Organization: string(goldenOrg), At: at, QuietBasis: "d.lgs. 1/2018, art. 17"})
 	add("profile.quiet", person, person.personal, store.Record{Key: keyProfile}, &profileRecord{

@@ -179,6 +179,11 @@ func (w *world) deeds() (qs []question) {
 			return e.PutService(ctx, Service{ID: id, Name: "Un altro nome", Organization: goldenOrg, State: Live})
 		})
 	}
+	for _, id := range w.Services {
+		qs = append(qs, question{"statistics of " + string(id), func(ctx context.Context, e *Engine) (any, error) {
+			return e.Statistics(ctx, id, w.Now.AddDate(0, 0, -40), w.Now.AddDate(0, 0, 1))
+		}})
+	}
 	add("a key of another service", func(ctx context.Context, e *Engine) error { return e.PutKey(ctx, "mensa", Secondary, worldKey) })
 	return qs
 }

@@ -268,6 +268,11 @@ func (c *Citizen) ChangeState(ctx context.Context, id MessageID, change StateCha
 					return err
 				}
 			}
+			if was.ReadAt == 0 && s.ReadAt != 0 {
+				if err := tx.tallyRead(id, fromMicro(s.ReadAt)); err != nil {
+					return err
+				}
+			}
 			return c.e.remindLess(tx, id, &s)
 		},
 	})

@@ -58,7 +58,7 @@ type Inventory struct {
 
 // A Queue is one lane of scheduled records.
 type Queue struct {
-	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined", "downloads"
+	Kind   string    `json:"kind"` // "deliveries", "effects", "reminders", "clean-up", "parked", "quarantined", "downloads", "statistics"
 	Lane   uint16    `json:"lane"`
 	Depth  int64     `json:"depth"`  // records
 	Oldest time.Time `json:"oldest"` // when the first of them is or was due
@@ -341,6 +341,8 @@ func laneKind(lane store.Lane) string {
 		return "effects"
 	case lane >= laneReminder && lane < laneReminder+reminderLanes:
 		return "reminders"
+	case lane >= laneDecided && lane < laneOver+deliveryLanes:
+		return "statistics"
 	case lane == laneDownload:
 		return "downloads"
 	case lane == laneReview:
@@ -355,7 +357,7 @@ func laneKind(lane store.Lane) string {
 
 func ownerKind(o store.Owner) string {
 	for prefix, kind := range map[string]string{
-		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", addressOwner: "address", feedOwner: "subscriptions feed", string(ownerMeta): "store",
+		citizenOwner: "citizen", serviceOwner: "service", orgOwner: "organization", keyOwner: "API key", noticeOwner: "notice", addressOwner: "address", feedOwner: "subscriptions feed", string(statisticsOwner): "statistics", string(ownerMeta): "store",
 	} {
 		if strings.HasPrefix(string(o), prefix) {
 			return kind
@@ -373,19 +375,20 @@ var (
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",
 		prefixDigest: "digest", prefixRemindMessage: "reminder", prefixRemindBill: "reminder",
 		prefixDocument: "document", prefixRequest: "data request", prefixBill: "bill", prefixReceipt: "receipt", prefixEffect: "effect",
-		prefixFeed: "effect on the feed",
+		prefixFeed: "effect on the feed", prefixTally: "mark for statistics",
 	}
 	otherKinds = map[string]string{
 		"service\x00" + string(keyService): "service", "organization\x00" + string(keyOrganization): "organization",
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
 		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
 		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
-		"address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
+		"statistics\x00" + string(keyClosed): "count of days", "address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
 		"service\x00" + string(keyLogo): "logo", "organization\x00" + string(keyLogo): "logo",
 	}
 )
 
 var otherPrefixes = map[string]string{
+	"statistics\x002":           "figures of a day", // of this millennium
 	"notice\x00" + prefixDebtor: "debtor", "service\x00" + prefixChange: "change of a service", "organization\x00" + prefixPrepared: "prepared service",
 	"organization\x00" + prefixMember: "member", "organization\x00" + prefixManageKey: "manage key", "organization\x00" + prefixCleanUp: "clean-up task",
 	"organization\x00" + prefixRemote:           "remote-content configuration",

@@ -255,6 +255,12 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&l) && !strings.HasSuffix(string(rec.Key), "/"+r.c.feedAlias(l.Hash)) {
 			r.problem(kind, "", "it is another person's")
 		}
+	case "mark for statistics":
+		into(&tallyRecord{})
+	case "figures of a day":
+		into(&dayRecord{})
+	case "count of days":
+		into(&closedRecord{})
 	case "debtor":
 		var d debtorRecord
 		if into(&d) && rec.Key != prefixDebtor+store.Key(d.Citizen) {

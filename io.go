@@ -72,6 +72,9 @@ type Engine struct {
 	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time
 
+	countedDays  atomic.Int64 // up to when statistics are counted for good, as far as this engine knows
+	countingDays sync.Mutex
+
 	process string
 	boot    string // random, of this engine's life
 	leases  atomic.Uint64
@@ -446,6 +449,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}()
 	var reminding sync.WaitGroup
 	reminding.Go(func() { e.watchPauses(ctx) })
+	reminding.Go(func() { e.counting(ctx) })
 	if e.opts.Reminders != nil {
 		reminding.Go(func() { d.reminding(ctx) })
 	}
@@ -620,6 +624,9 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 			return 0, err
 		}
 	}
+	if err := e.countDays(ctx); err != nil && !errors.Is(err, store.ErrFull) { // a clean-up may make room
+		return 0, err
+	}
 	until := e.now()
 	if e.exclusive && e.running.Load() == nil {
 		if err := d.recover(ctx); err != nil {
@@ -641,7 +648,7 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 			return 0, failure
 		}
 		if taken == 0 && !cleaned && !more {
-			return 0, nil
+			return 0, e.countDays(ctx)
 		}
 	}
 }

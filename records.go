@@ -40,7 +40,8 @@ const (
 	prefixReminder      = "r/"
 	prefixRemindMessage = "r/m/" // + message id: when it is reminded of; E
 	prefixRemindBill    = "r/b/" // + the pseudonym of a bill, likewise; E
-	prefixFeed          = "n/"   // + number of a consent event: the subscriptions feed is to be told of it; E
+	prefixFeed          = "w/"   // + number of a consent event: the subscriptions feed is to be told of it; E
+	prefixTally         = "n/"   // + kind and what it is of: a mark for statistics; E
 	prefixRequest       = "u/"   // + what the citizen asked for; E
 	prefixCleanUp       = "z/"   // + task; E
 	prefixQuarantine    = "?/"   // + lane, due and key of a record that could not be read
@@ -56,29 +57,36 @@ const (
 
 // Keys of other owners' records.
 const (
-	keyService        store.Key = "S"
-	keyOrganization   store.Key = "O"
-	keyAPIKey         store.Key = "A"
-	keyNews           store.Key = "N"  // of a notice: what the gateway's side said last
-	keySpread         store.Key = "T"  // of a notice: its debtors are to be told
-	prefixDebtor                = "c/" // of a notice; + name of a citizen who has it
-	keyDerived        store.Key = "G"  // of a service: which of its keys are derived
-	keyUse            store.Key = "U"  // of an API key: when it was used last
-	keyLogo           store.Key = "I"  // of a service, or of an organization
-	keyDraft          store.Key = "D"  // of a service: its next version
-	prefixChange                = "L/" // of a service; + number: what happened to it
-	prefixMember                = "u/" // of an organization; + pseudonym of a member
-	prefixManageKey             = "k/" // of an organization; + pseudonym of a key by which it is managed
-	prefixPrepared              = "s/" // of an organization; + id of a service that it may have prepared: a hint
-	prefixFeedPerson            = "i/" // of a part of a day's feed; + pseudonym of a person: what was said of them
-	prefixFeedAll               = "p/" // likewise: what was said of all services, for who reads
-	prefixFeedService           = "s/" // likewise; + pseudonyms of a service and of a person: what was said of the service
-	keyTaken          store.Key = "C"  // of an address: who has proved it
-	prefixRemote                = "x/" // of an organization; + id of a remote-content configuration
-	keyFormat         store.Key = "format"
-	keyRoot           store.Key = "root"
-	keyRestored       store.Key = "restored" // the store is a restored backup that no engine has used yet
-	keyPaused         store.Key = "paused"
+	keyService      store.Key = "S"
+	keyOrganization store.Key = "O"
+	keyAPIKey       store.Key = "A"
+	keyNews         store.Key = "N"  // of a notice: what the gateway's side said last
+	keySpread       store.Key = "T"  // of a notice: its debtors are to be told
+	prefixDebtor              = "c/" // of a notice; + name of a citizen who has it
+	keyDerived      store.Key = "G"  // of a service: which of its keys are derived
+	keyUse          store.Key = "U"  // of an API key: when it was used last
+	keyLogo         store.Key = "I"  // of a service, or of an organization
+	keyDraft        store.Key = "D"  // of a service: its next version
+	prefixChange              = "L/" // of a service; + number: what happened to it
+	prefixMember              = "u/" // of an organization; + pseudonym of a member
+	prefixManageKey           = "k/" // of an organization; + pseudonym of a key by which it is managed
+	prefixPrepared            = "s/" // of an organization; + id of a service that it may have prepared: a hint
+	keyTaken        store.Key = "C"  // of an address: who has proved it
+	prefixRemote              = "x/" // of an organization; + id of a remote-content configuration
+	keyFormat       store.Key = "format"
+	keyRoot         store.Key = "root"
+	keyRestored     store.Key = "restored" // the store is a restored backup that no engine has used yet
+	keyPaused       store.Key = "paused"
+)
+
+// keyClosed is of statistics: up to when days are counted for good.
+const keyClosed store.Key = "C"
+
+// Keys of records of a part of a day's feed: see feed.go.
+const (
+	prefixFeedPerson  = "i/" // + pseudonym of a person: what was said of them
+	prefixFeedAll     = "p/" // + pseudonym of a person: what was said of all services, for who reads
+	prefixFeedService = "s/" // + pseudonyms of a service and of a person: what was said of the service
 )
 
 // The kinds of lanes. A delivery lane is a kind and a hash of the service. Services whose hash is the same have a lane in common, in
@@ -96,6 +104,10 @@ const (
 	laneReminder store.Lane = 0x0600 // to 0x060f
 	laneDownload store.Lane = 0x0700
 	laneReview   store.Lane = 0x0a00 // drafts that are submitted
+
+	// Nobody looks for work in these: they are records in the order of time, by a hash of the service.
+	laneDecided store.Lane = 0x0800 // to 0x083f: decisions to process
+	laneOver    store.Lane = 0x0840 // to 0x087f: outcomes
 
 	deliveryLanes = 64                // of each of the three kinds
 	openLanes     = 2 * deliveryLanes // those that are looked at for due work
@@ -804,6 +816,7 @@ type billRecord struct {
 	Attempt  string      `msgpack:"k,omitempty"` // key of the payment that was begun last
 	Begun    int64       `msgpack:"b,omitempty"` // when
 	Until    int64       `msgpack:"u,omitempty"` // when its checkout ends
+	Service  ServiceID   `msgpack:"v,omitempty"` // of the latest message; empty: there is none
 }
 
 // A receiptRecord is of a bill at the moment at which it was learnt that it is paid.
@@ -1088,6 +1101,33 @@ type outcomeItem struct {
 type outcomeRecord struct {
 	Service ServiceID     `msgpack:"n"`
 	Items   []outcomeItem `msgpack:"o"`
+	First   int           `msgpack:"f,omitempty"` // of Items, those that were there from the first; 0: all
+}
+
+// A talliedDecision is what statistics want to know of a decision.
+type talliedDecision struct {
+	Service ServiceID `msgpack:"n"`
+}
+
+// A tallyRecord marks something that is to be counted.
+type tallyRecord struct {
+	Kind    tallyKind `msgpack:"k"`
+	Service ServiceID `msgpack:"n"`
+	Channel string    `msgpack:"c,omitempty"`
+}
+
+// A dayRecord is the figures of a service on a day.
+type dayRecord struct {
+	Processed int64            `msgpack:"p,omitempty"`
+	Rejected  int64            `msgpack:"j,omitempty"`
+	Delivered map[string]int64 `msgpack:"d,omitempty"`
+	Read      int64            `msgpack:"r,omitempty"`
+	Paid      int64            `msgpack:"m,omitempty"`
+}
+
+// A closedRecord is how far days are counted.
+type closedRecord struct {
+	Until int64 `msgpack:"u"`
 }
 
 type parkedRecord struct {

@@ -392,6 +392,7 @@ func (r *outcomeRecord) pack(b []byte) []byte {
 	f := begin(b)
 	f.text("n", string(r.Service))
 	list(&f, "o", r.Items)
+	f.optionalNumber("f", int64(r.First))
 	return f.end()
 }
 

@@ -374,7 +374,7 @@ func (a *acceptance) apply(tx *draft) error {
 	a.result, a.rule = Result{ID: a.id, Status: decision.Status}, decision.Rule
 
 	// From here on records are put; the decision is the first, since it is nobody else's.
-	record := store.Record{Key: decisionKey(a.id)}
+	record := store.Record{Key: decisionKey(a.id), Lane: decisionLane(a.s.id), Due: now}
 	if decision.Status == Rejected {
 		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
 	}

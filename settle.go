@@ -212,7 +212,7 @@ func (f *effect) introduce(r *effectRecord) []*op {
 		if news == nil {
 			return nil
 		}
-		return tx.hear(bill, news)
+		return tx.hear(bill, news, micro(f.e.now()))
 	}
 	return []*op{{
 		owner: store.Owner(r.Notice), keys: []store.Key{keyNews},
@@ -287,7 +287,7 @@ func (e *Engine) hearOp(citizen store.Owner, bill store.Key, news *newsRecord, g
 			if *gone = tx.get(bill) == nil; *gone {
 				return nil
 			}
-			return tx.hear(bill, news)
+			return tx.hear(bill, news, micro(e.now()))
 		},
 	}
 }

@@ -360,15 +360,27 @@ func (d *draft) delivered(keys workKeys, delivery DeliveryID, attempt int) (bool
 
 // putOutcomes adds to what is known of a message's deliveries.
 func (d *draft) putOutcomes(keys workKeys, service ServiceID, items []outcomeItem) error {
-	r := outcomeRecord{Service: service}
-	if _, err := d.read(keys.outcome(), &r); errors.Is(err, store.ErrCorrupt) { // what is known now counts more
+	r, now := outcomeRecord{Service: service}, fromMicro(items[len(items)-1].At)
+	rec := store.Record{Key: keys.outcome(), Lane: outcomeLane(service), Due: now}
+	found, err := d.read(keys.outcome(), &r)
+	switch {
+	case errors.Is(err, store.ErrCorrupt): // what is known now counts more
 		d.quarantine(d.get(keys.outcome()))
 		r = outcomeRecord{Service: service}
-	} else if err != nil {
+	case err != nil:
 		return err
+	case found: // it stays where it is counted
+		was := d.get(keys.outcome())
+		rec.Lane, rec.Due = was.Lane, was.Due
+		if r.First == 0 {
+			r.First = len(r.Items)
+		}
+		if err := d.tallyLate(service, items, now); err != nil {
+			return err
+		}
 	}
 	r.Items = append(r.Items, items...)
-	return d.putSealed(store.Record{Key: keys.outcome()}, &r)
+	return d.putSealed(rec, &r)
 }
 
 // A claim takes due work under a lease of this engine, as much of it as there is room for.
