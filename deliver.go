@@ -502,6 +502,10 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 		if spare && r.kind == resultFailed && !r.asked {
 			r.kind = resultBack
 		}
+		gone := r.kind == resultGone && a.what.Address.ID != ""
+		if gone { // before the outcome can be committed
+			d.addPending(1)
+		}
 		switch {
 		case a.settled && r.kind == resultDelivered: // given up before
 			o := newOutcome(e, a.it, r)
@@ -511,7 +515,7 @@ func (c *call) finish(errs []error, took time.Duration) (first error) {
 			a.settled = true
 			d.record(q, a.it, r)
 		}
-		if r.kind == resultGone && a.what.Address.ID != "" {
+		if gone {
 			d.removeAddress(a)
 		}
 	}
@@ -586,8 +590,15 @@ func (d *dispatcher) recorded(q *channelQueue, it *item, r result) {
 	d.checkIdle()
 }
 
+func (d *dispatcher) addPending(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending += n
+	d.checkIdle()
+}
+
 // removeAddress takes an address that no longer exists out of the profile. Nothing is sent to it meanwhile, so it waits for
-// nothing.
+// nothing. It is pending, so that a Flush waits for it as for the outcome.
 func (d *dispatcher) removeAddress(a *attempt) {
 	e := d.e
 	c := consentChange{by: ByChannel, what: RemovedAddress, profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
@@ -612,6 +623,7 @@ func (d *dispatcher) removeAddress(a *attempt) {
 	}}
 	o := e.consentOp(a.it.owner, c, nil, nil)
 	e.writer.start(o, func(err error) {
+		defer d.addPending(-1)
 		if err != nil && !errors.Is(err, ErrErasing) {
 			e.log().Error("an address that is gone could not be removed", "channel", a.what.Channel, "err", err)
 		}

@@ -563,6 +563,27 @@ func TestRetry(t *testing.T) {
 func TestGone(t *testing.T) {
 	t.Parallel()
 
+	t.Run("the address is out of the profile when a flush returns", func(t *testing.T) {
+		t.Parallel()
+		h := newHookedStore()
+		w, ctx := newTownOn(t, h), t.Context()
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		w.push.answer = func(context.Context, appio.Delivery) error { return appio.Gone(errProvider) }
+		h.onCommit(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			if slices.ContainsFunc(changes, func(c store.Change) bool {
+				return slices.ContainsFunc(c.Put, func(r store.Record) bool { return r.Key == "P" })
+			}) {
+				time.Sleep(50 * time.Millisecond) // longer than what comes after the outcome
+			}
+			return next(ctx, changes)
+		})
+		w.send(s, messageTo(giuseppe))
+		w.flush()
+		p, err := c.Profile(ctx)
+		require.NoError(t, err)
+		require.False(t, slices.ContainsFunc(p.Addresses, func(a appio.Address) bool { return a.Channel == appio.Push }))
+	})
+
 	inBubble(t, "removes the address, with an event in the history", func(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put()
