@@ -32,6 +32,7 @@ type codec struct {
 	plain bool // checksums instead of sealing
 
 	maxSkew time.Duration // leased work is due that much after its lease
+	tallies bool          // what happens is counted
 
 	pseudonym *macer // derived from the root secret
 	body      *macer

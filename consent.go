@@ -388,9 +388,11 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		if err := c.sender.authorize(s); err != nil {
 			return nil, nil, err
 		}
-		ev.What, after.activation = string(ChangedActivation), c.activation
+		said := *c.activation
+		ev.What, after.activation = string(ChangedActivation), &said
 		if a := before.activation; a != nil {
 			ev.Before.Inbox = a.Activation != Inactive
+			said.Version = a.Version + 1
 		}
 		ev.After.Inbox = c.activation.Activation != Inactive
 	default:
@@ -433,7 +435,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		}
 		err = tx.putPersonal(store.Record{Key: keyProfile}, after.profile)
 	case c.activation != nil:
-		err = tx.putSealed(store.Record{Key: tx.activationKey(c.service)}, c.activation)
+		err = tx.putSealed(store.Record{Key: tx.activationKey(c.service)}, after.activation)
 	default:
 		err = tx.putPersonal(store.Record{Key: tx.preferenceKey(c.service)}, after.preference)
 	}

@@ -68,6 +68,7 @@ var fieldsNotExported = map[string]string{
 	"profile.Addresses.Proof":        "a hash of a token that proves an address: of no use to its owner, who is sent the token",
 	"work.Secure":                    "the message says it",
 	"outcome.First":                  "which of the deliveries statistics count by this record, and which by marks",
+	"activation.Version":             "how often it was said; the history has each",
 	"bill.Service":                   "the message says it",
 	"work.Lease":                     "which process holds it",
 	"work.Lease.Process":             "likewise",

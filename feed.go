@@ -459,9 +459,7 @@ func (s *Sender) feedPage(ctx context.Context, c *ownerCodec, after string, limi
 			rec := &d.ranged[j]
 			last = strings.TrimPrefix(string(rec.Key), prefix)
 			var line feedLineRecord
-			if err := d.open(rec, &line); errors.Is(err, store.ErrCorrupt) {
-				continue // the others are still worth reading; who checks the store learns of it
-			} else if err != nil {
+			if err := d.open(rec, &line); err != nil {
 				return nil, false, err
 			}
 			k, ok := at[last]

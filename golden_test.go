@@ -296,6 +296,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&preferenceRecord{Service: "altro", SettingsVersion: 3})
 	add("activation", person, nil, store.Record{Key: person.activationKey(goldenService)},
 		&activationRecord{Service: goldenService, Activation: Pending, Since: at})
+	add("activation.version", person, nil, store.Record{Key: person.activationKey(goldenService)},
+		&activationRecord{Service: goldenService, Activation: Active, Since: at, Version: 3})
 	add("message", person, person.personal, store.Record{Key: messageKey(goldenID)}, &messageRecord{
 		Service: goldenService, At: at, Subject: "Avviso TARI: 🗑 prima rata", Markdown: goldenText, Due: at + 1,
 		Payment: &noticeRecord{Number: "301000000000000123", Amount: 123_45, Payee: string(goldenOrg), Invalid: true},

@@ -564,6 +564,7 @@ type activationRecord struct {
 	Service    ServiceID  `msgpack:"n"`
 	Activation Activation `msgpack:"a,omitempty"`
 	Since      int64      `msgpack:"s"`
+	Version    int        `msgpack:"v,omitempty"` // how often it was said before
 }
 
 type noticeRecord struct {

@@ -374,7 +374,10 @@ func (a *acceptance) apply(tx *draft) error {
 	a.result, a.rule = Result{ID: a.id, Status: decision.Status}, decision.Rule
 
 	// From here on records are put; the decision is the first, since it is nobody else's.
-	record := store.Record{Key: decisionKey(a.id), Lane: decisionLane(a.s.id), Due: now}
+	record := store.Record{Key: decisionKey(a.id)}
+	if e.opts.Statistics {
+		record.Lane, record.Due = decisionLane(a.s.id), now
+	}
 	if decision.Status == Rejected {
 		record.Lane, record.Due = cleanUpLane(tx.owner), now.Add(keepRejected)
 	}
@@ -698,10 +701,51 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 		since = s.e.now()
 	}
 	err = s.e.changeConsent(ctx, s.e.codec.citizen(to), consentChange{
-		by: ByService, sender: s, service: s.id, activation: &activationRecord{s.id, a, toMicro(micro(since))},
+		by: ByService, sender: s, service: s.id, activation: &activationRecord{Service: s.id, Activation: a, Since: toMicro(micro(since))},
 	})
 	if errors.Is(err, ErrErasing) { // which is none of the service's business; the erasure would remove the activation
 		return nil
 	}
 	return err
+}
+
+// A ServiceActivation is what a Special service said last of a citizen.
+type ServiceActivation struct {
+	Activation Activation
+	Since      time.Time
+	Version    int // how often it was said before; 0: that was the first time
+}
+
+// Activation is what this service said last of a citizen by [Sender.Activate]; ErrNotFound: nothing, or it went with an erasure. A service
+// that is not Special is ErrForbidden.
+func (s *Sender) Activation(ctx context.Context, to fiscalcode.Person) (ServiceActivation, error) {
+	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
+		return ServiceActivation{}, invalid("To", "a fiscal code")
+	}
+	if err := s.e.ready(ctx); err != nil {
+		return ServiceActivation{}, err
+	}
+	if s.id.validate() != nil {
+		return ServiceActivation{}, ErrNotFound
+	}
+	d, err := s.e.viewConsent(ctx, s.e.codec.citizen(to), s.id)
+	if err != nil {
+		return ServiceActivation{}, err
+	}
+	svc, err := d.service(s.id)
+	if err != nil {
+		return ServiceActivation{}, err
+	}
+	if err := s.authorize(svc); err != nil {
+		return ServiceActivation{}, err
+	}
+	if svc.Category != Special {
+		return ServiceActivation{}, fmt.Errorf("%w: the service is not Special", ErrForbidden)
+	}
+	var a activationRecord
+	found, err := d.read(d.activationKey(s.id), &a)
+	if err != nil || !found || d.get(keyTombstone) != nil {
+		return ServiceActivation{}, cmp.Or(err, ErrNotFound)
+	}
+	return ServiceActivation{a.Activation, fromMicro(a.Since), a.Version}, nil
 }

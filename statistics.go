@@ -28,12 +28,16 @@ const SmallNumber = 10
 
 // Statistics are a service's figures of the UTC days from one moment's to another's, both included, at most 400, exact for the operator; a day
 // without any is not among them. Run and Flush count a day for good an hour after its end; one that is not is counted as it is asked for, which
-// reads a record or two for each message of the day. An unknown service has none.
+// reads a record or two for each message of the day. An unknown service
+// has none. Without Options.Statistics it is ErrUnsupported.
 func (e *Engine) Statistics(ctx context.Context, id ServiceID, from, to time.Time) ([]Day, error) {
 	return e.statistics(ctx, id, from, to, true)
 }
 
 func (e *Engine) statistics(ctx context.Context, id ServiceID, from, to time.Time, open bool) ([]Day, error) {
+	if !e.opts.Statistics {
+		return nil, ErrUnsupported
+	}
 	from, to = utcDay(from), utcDay(to)
 	if to.Before(from) || !to.Before(from.AddDate(0, 0, maxStatisticsDays)) {
 		return nil, invalid("to", "not before from, and at most 400 days")

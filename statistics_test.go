@@ -21,7 +21,7 @@ import (
 func TestStatistics(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock("2026-04-10 08:00")
-	w := newTown(t, func(o *appio.Options) { o.Now, o.Payments = clock.now, &gateway{} })
+	w := newTown(t, func(o *appio.Options) { o.Now, o.Payments, o.Statistics = clock.now, &gateway{}, true })
 	ctx, first := t.Context(), clock.now()
 	s := w.put()
 	anna := w.enrol(giuseppe, appio.Auto)
@@ -98,7 +98,7 @@ func TestStatistics(t *testing.T) {
 func TestSenderStatistics(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock("2026-04-10 08:00")
-	w := newTown(t, func(o *appio.Options) { o.Now = clock.now })
+	w := newTown(t, func(o *appio.Options) { o.Now, o.Statistics = clock.now, true })
 	ctx, first := t.Context(), clock.now()
 	s := w.put()
 	var people []*appio.Citizen
@@ -159,6 +159,8 @@ func TestSenderStatistics(t *testing.T) {
 	require.NoError(t, err)
 	_, err = byKey.Statistics(ctx, first, first)
 	require.ErrorIs(t, err, appio.ErrUnauthorized)
+	_, err = newTown(t).put().Statistics(ctx, first, first)
+	require.ErrorIs(t, err, appio.ErrUnsupported)
 	_, err = w.Sender("another").Statistics(ctx, first, first)
 	require.ErrorIs(t, err, appio.ErrNotFound)
 }
@@ -223,7 +225,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 		})
 		var err error
 		e, err = appio.New(m, &appio.Options{
-			Keys: townKeys, Now: clock.now, Payments: &gateway{}, Channels: []appio.Route{
+			Keys: townKeys, Now: clock.now, Payments: &gateway{}, Statistics: true, Channels: []appio.Route{
 				{Name: appio.Push, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1},
 				{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1},
 			},
@@ -326,7 +328,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 	clock.set(clock.now().AddDate(0, 0, 4)) // and so are those of the last deliveries
 	flush()
 	_ = e.Close()
-	e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now})
+	e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
 	require.NoError(t, err)
 	start := at("2026-04-10 08:00")
 	delivered := map[appio.ServiceID]map[string]int{}
@@ -380,7 +382,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 func TestStatisticsOfDeliveries(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock("2026-04-10 08:00")
-	w := newTown(t, func(o *appio.Options) { o.Now = clock.now })
+	w := newTown(t, func(o *appio.Options) { o.Now, o.Statistics = clock.now, true })
 	ctx, first := t.Context(), clock.now()
 	s := w.put()
 	w.enrol(giuseppe, appio.Auto)
@@ -409,7 +411,7 @@ func TestADayIsCountedAgain(t *testing.T) {
 	for n := 1; ; n++ {
 		clock := newHandClock("2026-04-10 08:00")
 		disk := memstore.New()
-		e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now})
+		e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
 		require.NoError(t, err)
 		require.NoError(t, e.PutService(t.Context(), newService()))
 		for i := range 20 {
@@ -419,11 +421,11 @@ func TestADayIsCountedAgain(t *testing.T) {
 		require.NoError(t, e.Close())
 		clock.set(clock.now().AddDate(0, 0, 1))
 		m := &mortal{Store: disk, left: n, made: true}
-		e, err = appio.New(m, &appio.Options{Keys: townKeys, Now: clock.now})
+		e, err = appio.New(m, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
 		require.NoError(t, err)
 		_, failed := e.Flush(t.Context())
 		_ = e.Close()
-		e, err = appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now})
+		e, err = appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
 		require.NoError(t, err)
 		_, err = e.Flush(t.Context())
 		require.NoError(t, err)

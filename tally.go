@@ -38,12 +38,18 @@ func outcomeLane(id ServiceID) store.Lane  { return deliveryLane(id) - laneDeliv
 
 // putTally marks that something happened that is to be counted, once for each id.
 func (d *draft) putTally(kind tallyKind, id string, service ServiceID, channel string, now time.Time) error {
+	if !d.tallies {
+		return nil
+	}
 	key := prefixTally + store.Key('0'+rune(kind)) + store.Key(id)
 	return d.putSealed(store.Record{Key: key, Lane: cleanUpLane(d.owner), Due: now.Add(keepTally)}, &tallyRecord{kind, service, channel})
 }
 
 // tallyRead marks that a message is read, whose record was read.
 func (d *draft) tallyRead(id MessageID, now time.Time) error {
+	if !d.tallies {
+		return nil
+	}
 	var m messageRecord
 	if _, err := d.read(messageKey(id), &m); err != nil {
 		return err
@@ -204,6 +210,9 @@ func (e *Engine) countedUntil() time.Time { return fromMicro(e.countedDays.Load(
 
 // countDays counts for good the days that are over. Several engines may at the same time: they come to the same.
 func (e *Engine) countDays(ctx context.Context) error {
+	if !e.opts.Statistics {
+		return nil
+	}
 	now := e.now()
 	over := func(day time.Time) bool { return !now.Before(day.AddDate(0, 0, 1).Add(closingLag)) }
 	if c := e.countedUntil(); !c.IsZero() && !over(c) {
@@ -352,5 +361,5 @@ func (e *Engine) counting(ctx context.Context) {
 // counted reports whether a record that perishes is no longer needed for statistics, or room is needed more.
 func (e *Engine) counted(r *store.Record) bool {
 	at, ok := talliedAt(r)
-	return !ok || at.Before(e.countedUntil()) || errors.Is(e.storeError(), store.ErrFull)
+	return !ok || !e.opts.Statistics || at.Before(e.countedUntil()) || errors.Is(e.storeError(), store.ErrFull)
 }

@@ -361,7 +361,10 @@ func (d *draft) delivered(keys workKeys, delivery DeliveryID, attempt int) (bool
 // putOutcomes adds to what is known of a message's deliveries.
 func (d *draft) putOutcomes(keys workKeys, service ServiceID, items []outcomeItem) error {
 	r, now := outcomeRecord{Service: service}, fromMicro(items[len(items)-1].At)
-	rec := store.Record{Key: keys.outcome(), Lane: outcomeLane(service), Due: now}
+	rec := store.Record{Key: keys.outcome()}
+	if d.tallies {
+		rec.Lane, rec.Due = outcomeLane(service), now
+	}
 	found, err := d.read(keys.outcome(), &r)
 	switch {
 	case errors.Is(err, store.ErrCorrupt): // what is known now counts more
