@@ -20,11 +20,14 @@
 //	404  there is no such thing here, or it is another's; a message id of any other shape
 //	409  it changed since, is under way, or an Idempotency-Key was used for another message
 //	412  the e-mail address is one that somebody else has proved
+//	410  it is too late, or an authority's system no longer has it
 //	413  a body above its bound
 //	415  a citizen's request whose body is not called JSON
+//	415  a document of an authority's system is no PDF file, or a body of another kind than JSON
 //	429  asked too often, or too many change one citizen at once; the header Retry-After says when to ask again
 //	500  the store failed; the host's log says how. Whether anything was changed is not known
 //	501  the host did not give the engine the means for it
+//	502  an authority's system did not answer as it must, or 504: in time
 //	503  the store is full or closed, or the time of the request was over
 //
 // JSON is read as RFC 8259 has it: members that are not known are passed over; a known one must be of its type, and names are told apart by

@@ -224,7 +224,7 @@ func received(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, c.noMessage(err)
 	}
-	r := ReceivedMessage{publicMessage(&m), contentOf(&m.Message)}
+	r := ReceivedMessage{publicMessage(&m), attached(&m, contentOf(&m.Message))}
 	if public {
 		if r.Enrichment, err = (&senders{c: c}).enrich(&m); err != nil {
 			return answer{}, err

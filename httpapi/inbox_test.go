@@ -14,6 +14,8 @@ import (
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/httpapi"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 const (
@@ -41,6 +43,11 @@ func login(r *http.Request) (appio.Identity, error) {
 // setupApp makes a world with e-mail, whose addresses are unique, and push, for citizens to come to.
 func setupApp(t testing.TB, eo *appio.Options, o *httpapi.Options) *world {
 	t.Helper()
+	return setupAppOn(t, memstore.New(), eo, o)
+}
+
+func setupAppOn(t testing.TB, s store.Store, eo *appio.Options, o *httpapi.Options) *world {
+	t.Helper()
 	if eo == nil {
 		eo = &appio.Options{}
 	}
@@ -51,7 +58,7 @@ func setupApp(t testing.TB, eo *appio.Options, o *httpapi.Options) *world {
 		o = &httpapi.Options{}
 	}
 	o.Citizen, o.Send = login, "01SEND"
-	w := setup(t, eo, o)
+	w := setupOn(t, s, eo, o)
 	w.service(appio.Service{ID: "01SEND", Name: "Avvisi di cortesia", State: appio.Live, Category: appio.Special})
 	return w
 }
@@ -95,6 +102,9 @@ var pathsOfCitizens = []struct {
 	{"GET", communication + "/messages/01CFAGRMGB9XCA8B2CQ4QA7K76", nil},
 	{"PUT", communication + "/messages/01CFAGRMGB9XCA8B2CQ4QA7K76/status", map[string]any{"change_type": "reading", "is_read": true}},
 	{"PUT", "/api/v1/messages/01CFAGRMGB9XCA8B2CQ4QA7K76/message-status", map[string]any{"change_type": "reading", "is_read": true}},
+	{"GET", communication + "/third-party-messages/01CFAGRMGB9XCA8B2CQ4QA7K76", nil},
+	{"GET", communication + "/third-party-messages/01CFAGRMGB9XCA8B2CQ4QA7K76/precondition", nil},
+	{"GET", communication + "/third-party-messages/01CFAGRMGB9XCA8B2CQ4QA7K76/attachments/a/b.pdf", nil},
 	{"GET", communication + "/send/activation", nil},
 	{"POST", communication + "/send/activation", map[string]any{"activation_status": true}},
 	{"PUT", communication + "/installations/2f1f1d0c", map[string]any{"platform": "fcmv1", "pushChannel": "token"}},

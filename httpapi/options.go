@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/remotecontent"
 )
 
 // Options configures a Handler. A nil *Options is a zero one: paths for services, none for citizens. How often a service may send and ask
@@ -31,6 +32,9 @@ type Options struct {
 	// Send is the special service whose activation the app's switch for SEND's courtesy notices (/send/activation) sets, in the service's
 	// name; SendTest is the one that stands in with isTest=true. Empty: there is none, 404.
 	Send, SendTest appio.ServiceID
+
+	// Remote fetches what messages have in their senders' systems, and gives out the documents that they carry. Nil: nothing is, 501.
+	Remote *remotecontent.Reader
 
 	// Addr says where a request comes from, for services that allow their keys from some addresses only. Nil: Request.RemoteAddr, which
 	// behind a proxy is the proxy's: the host then reads the header that its own proxy sets, and no other's. The zero Addr is an address
