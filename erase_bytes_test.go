@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/appio-go/appio/blob/memblob"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/store/memstore"
@@ -222,6 +224,15 @@ func confide(t *testing.T, e *Engine, clock *worldClock, heard *everything) (sec
 	sender, err := e.SenderByKey(ctx, made, netip.MustParseAddr("192.0.2.1"))
 	must(err)
 
+	remote, err := e.Authority(goldenOrg).PutRemoteConfiguration(ctx, RemoteConfiguration{Name: "Atti", Description: "Gli atti", Precondition: Once,
+		Production: &RemoteSystem{URL: "https://atti.example.it", Header: "X-Key", Key: add("key of a remote system", "chiave-del-sistema-remoto", true), Type: "k"}})
+	must(err)
+	refused(RemoteConfiguration{Name: "Atti", Description: "Gli atti", Precondition: Once, Production: &RemoteSystem{
+		URL: remote.Production.Key, Header: remote.Production.Key + " ", Key: remote.Production.Key, Type: "k"}}.Validate())
+	heard.logger().Info("as a host would", "system", remote.Production)
+	_, err = sender.PutDocument(ctx, secretPerson(0), Document{Name: "a/" + string(secretPerson(0)), Type: "application/pdf"}, strings.NewReader(""))
+	refused(err)
+
 	var ms []Message
 	for i := range people {
 		code := secretPerson(i)
@@ -249,6 +260,13 @@ func confide(t *testing.T, e *Engine, clock *worldClock, heard *everything) (sec
 			Key:      add(fmt.Sprintf("idempotency key %d", i), fmt.Sprintf("pratica-segreta-%d", i), false),
 			Payment:  &Notice{Number: pagopa.NoticeNumber(add(fmt.Sprintf("notice %d", i), fmt.Sprintf("3012345678901234%02d", i), true)), Amount: 12_34},
 		}
+		m.Remote = &RemoteContent{ID: add(fmt.Sprintf("remote id %d", i), fmt.Sprintf("atto-riservato-%d", i), true), Configuration: remote.ID,
+			Summary: add(fmt.Sprintf("summary %d", i), fmt.Sprintf("Sommario riservato numero %d", i), true)}
+		content := "%PDF-1.7 " + add(fmt.Sprintf("document %d", i), fmt.Sprintf("Il certificato riservato numero %d", i), false)
+		doc, err := sender.PutDocument(ctx, code, Document{Name: add(fmt.Sprintf("document's name %d", i), fmt.Sprintf("Certificato riservato %d.pdf", i), true),
+			Type: "application/pdf"}, strings.NewReader(content))
+		must(err)
+		m.Documents = []Document{doc}
 		ms = append(ms, m)
 	}
 	rs, err := sender.SendBatch(ctx, ms)
@@ -300,7 +318,7 @@ func confide(t *testing.T, e *Engine, clock *worldClock, heard *everything) (sec
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(running) }()
 	for i := range ms {
-		ms[i].Key = ""
+		ms[i].Key, ms[i].Documents = "", nil
 	}
 	_, err = sender.SendBatch(ctx, ms)
 	must(err)
@@ -426,10 +444,20 @@ func TestSecretsAreInPlainStores(t *testing.T) {
 	s := memstore.New()
 	o := worldOptions(nil, clock.Now, talkative(heard))
 	o.Logger, o.Observer = heard.logger(), heard
+	blobs := memblob.New()
+	o.Documents = blobs
 	e, err := New(s, o)
 	require.NoError(t, err)
 	secrets := confide(t, e, clock, heard)
 	defer e.Close()
+	for info, err := range blobs.All(t.Context()) { // which are sealed all the same
+		require.NoError(t, err)
+		r, err := blobs.Open(t.Context(), info.ID)
+		require.NoError(t, err)
+		sealed, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Empty(t, betrayed(append(sealed, info.ID...), secrets))
+	}
 	var all []byte
 	var names []byte
 	for _, r := range dumpStore(t, s) {

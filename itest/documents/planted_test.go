@@ -1,0 +1,25 @@
+// Package documents shows that the tests of documents, and of content elsewhere, can fail.
+package documents
+
+import (
+	"testing"
+
+	"github.com/appio-go/appio/itest/internal/planted"
+)
+
+func TestPlantedBugsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the tests anew")
+	}
+	binary := planted.BuildOf(t, "github.com/appio-go/appio")
+	planted.None(t, binary, "TestDocuments", "TestDocumentCrashes", "TestRemoteContent")
+	planted.Run(t, binary,
+		planted.Bug{Name: "what was just put is removed", Env: "APPIO_PLANT=document-young", Test: "TestDocuments", Says: "FAIL: .*no_message_has", Rounds: 1},
+		planted.Bug{Name: "an erasure leaves the documents", Env: "APPIO_PLANT=document-left", Test: "TestDocuments", Says: "FAIL: .*end_with_an_erasure", Rounds: 1},
+		planted.Bug{Name: "two messages have one document", Env: "APPIO_PLANT=document-shared", Test: "TestDocuments", Says: "FAIL: .*once_and_within_a_day", Rounds: 1},
+		planted.Bug{Name: "what may be removed is sent", Env: "APPIO_PLANT=document-late", Test: "TestDocuments", Says: "FAIL: .*once_and_within_a_day", Rounds: 1},
+		planted.Bug{Name: "a message names what is not on the disk yet", Env: "APPIO_PLANT=document-early", Test: "TestDocumentCrashes",
+			Says: "names a document that is not there", Rounds: 3},
+		planted.Bug{Name: "what was not shown is accepted", Env: "APPIO_PLANT=opening-unshown", Test: "TestRemoteContent", Says: "FAIL: .*who_accepted_it", Rounds: 1},
+	)
+}
