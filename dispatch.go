@@ -42,11 +42,15 @@ type dispatcher struct {
 type laneReader struct {
 	store store.Store
 	after map[store.Lane]store.Position // where to go on in lanes whose head cannot be taken
+	seen  map[store.Lane]bool           // lanes that were read to their end since again was called
 }
 
 func newLaneReader(s store.Store) laneReader {
-	return laneReader{s, map[store.Lane]store.Position{}}
+	return laneReader{s, map[store.Lane]store.Position{}, map[store.Lane]bool{}}
 }
+
+// again has advance ask for every lane once more.
+func (l *laneReader) again() { clear(l.seen) }
 
 const (
 	pageSize  = 64          // records of each lane in one look
@@ -248,18 +252,22 @@ func (l *laneReader) read(ctx context.Context, base store.Lane, n int, until tim
 }
 
 // advance sets where the next look goes on: where nothing of a full page could be moved, behind it, so that what is stuck at the
-// head of a lane does not hold up the rest; otherwise at the head. It reports whether there may be more.
+// head of a lane does not hold up the rest; after the last page at the head. It reports whether there may be more that was not looked
+// at yet.
 func (l *laneReader) advance(lanes map[store.Lane][]store.Record, moved map[store.Lane]int) (more bool) {
 	for lane, recs := range lanes {
 		if len(recs) < pageSize {
 			delete(l.after, lane)
+			l.seen[lane] = true
 			continue
 		}
-		more = true
-		if moved[lane] == 0 {
-			last := recs[len(recs)-1]
-			l.after[lane] = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		if moved[lane] > 0 {
+			more = true
+			continue
 		}
+		last := recs[len(recs)-1]
+		l.after[lane] = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		more = more || !l.seen[lane]
 	}
 	return more
 }

@@ -474,7 +474,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (d *dispatcher) run(ctx context.Context) error {
 	e := d.e
 	recovered := !e.exclusive
-	failures, stuck := 0, 0
+	failures := 0
 	for ctx.Err() == nil {
 		more, err := false, error(nil)
 		if !recovered {
@@ -482,6 +482,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 				recovered = true
 			}
 		}
+		begun := e.mono()
 		d.sweep()
 		now := e.now()
 		var taken int
@@ -510,13 +511,11 @@ func (d *dispatcher) run(ctx context.Context) error {
 		wait := pollEvery
 		switch {
 		case taken > 0 || cleaned:
-			stuck = 0
 			continue
-		case more: // behind what cannot be taken now
-			stuck = min(stuck+1, 10)
-			wait = min(backAfter<<stuck, pollEvery)
+		case more: // behind what cannot be taken now, for a tenth of the time
+			wait = min(max(backAfter, 9*(e.mono()-begun)), pollEvery)
 		default:
-			stuck = 0
+			d.again()
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -653,7 +652,9 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		if failure != nil {
 			return 0, failure
 		}
-		if taken == 0 && !cleaned && !more {
+		if taken > 0 || cleaned {
+			d.again()
+		} else if !more {
 			return 0, e.countDays(ctx)
 		}
 	}
