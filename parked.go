@@ -80,7 +80,11 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	for _, id := range ids {
 		missing[id] = true
 	}
-	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: e.now(), Limit: 256} // not what is parked again meanwhile
+	until := e.now()  // not what is parked again meanwhile
+	if len(ids) > 0 { // each once, and also what was parked while the clock was ahead
+		until = farFuture
+	}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: until, Limit: 256}
 	for {
 		recs, err := e.store.Due(ctx, q)
 		if err != nil {

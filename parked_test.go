@@ -234,6 +234,22 @@ func TestReplay(t *testing.T) {
 		require.Equal(t, []appio.OutcomeResult{appio.OutcomeParked, appio.OutcomeVoid}, w.outcomes(personNumber(0), ids[0], appio.Email))
 	})
 
+	t.Run("finds by its id what was parked while the clock was ahead", func(t *testing.T) {
+		t.Parallel()
+		w := newTown(t)
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.email.answer = func(context.Context, appio.Delivery) error { return appio.Permanent(errProvider) }
+		w.advance(time.Hour)
+		w.send(s, messageTo(giuseppe))
+		require.Equal(t, 2, w.flush())
+		w.advance(-time.Hour)
+		w.email.answer = nil
+		require.NoError(t, w.Replay(t.Context(), w.parked()[0].ID))
+		require.Equal(t, 1, w.flush())
+		require.Len(t, w.email.deliveries(), 1)
+	})
+
 	t.Run("can park again", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()
