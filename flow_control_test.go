@@ -339,6 +339,23 @@ func TestPause(t *testing.T) {
 		require.Equal(t, []appio.OutcomeResult{appio.OutcomeDelivered}, w.outcomes(giuseppe, id, appio.Push))
 	})
 
+	inBubble(t, "that began while the clock was ahead ends with the resume", func(t *testing.T) {
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		defer w.run()()
+		require.NoError(t, w.PauseService(ctx, mensa))
+		w.advance(3 * time.Hour)
+		w.send(s, messageTo(giuseppe, func(m *appio.Message) { m.TimeToLive = time.Hour }))
+		w.advance(-3 * time.Hour)
+		time.Sleep(30 * time.Minute)
+		require.NoError(t, w.ResumeService(ctx, mensa))
+		time.Sleep(10 * time.Second)
+		require.Len(t, all(w), 2)
+		left := w.push.deliveries()[0].ExpiresAt.Sub(w.now())
+		require.Equal(t, time.Hour-10*time.Second, left.Round(time.Second), "they have their whole time from the resume on")
+	})
+
 	inBubble(t, "counts the time before it", func(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put()

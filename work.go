@@ -304,10 +304,11 @@ func (w *workRecord) next() (next, paused int64) {
 	return next, paused
 }
 
-// resume lets a delivery go on that waited for it. The time for which it could not go out does not count.
+// resume lets a delivery go on that waited for it. The time for which it could not go out does not count, nor does a clock that was put
+// back meanwhile.
 func (w *workRecord) resume(en *workEntry, now int64) {
 	en.Next, en.Paused = en.Paused, 0
-	w.putOff(en, max(now, en.Next))
+	w.putOff(en, now)
 }
 
 // readWork is the open work under a key, the caller's to change; nil: there is none.
