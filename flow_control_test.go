@@ -356,6 +356,25 @@ func TestPause(t *testing.T) {
 		require.Equal(t, time.Hour-10*time.Second, left.Round(time.Second), "they have their whole time from the resume on")
 	})
 
+	inBubble(t, "of one channel ends also for what another has no room for", func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) { o.Channels[0].Workers, o.Channels[0].Breaker.Off = 1, true })
+		s, ctx := w.put(), t.Context()
+		w.enrol(giuseppe, appio.Auto)
+		gate, open := newGate(t)
+		w.email.answer = func(context.Context, appio.Delivery) error { <-gate; return nil }
+		defer w.run()()
+		defer open()
+		w.send(s, messageTo(giuseppe))
+		time.Sleep(time.Minute)
+		require.Len(t, w.push.deliveries(), 1)
+		require.NoError(t, w.PauseChannel(ctx, appio.Push))
+		w.send(s, messageTo(giuseppe))
+		time.Sleep(12 * time.Second)
+		require.NoError(t, w.ResumeChannel(ctx, appio.Push))
+		time.Sleep(2 * time.Second)
+		require.Len(t, w.push.deliveries(), 2)
+	})
+
 	inBubble(t, "counts the time before it", func(t *testing.T) {
 		w, ctx := newTown(t), t.Context()
 		s := w.put()

@@ -293,6 +293,7 @@ func (d *dispatcher) resume(ctx context.Context) (taken int, more bool, err erro
 		wait := pausedLater
 		if set != p.set {
 			wait = pausedSoon
+			d.crowded = nil // what waits for one channel may go by another now
 		}
 		p.set, p.next, p.going = set, now+wait, true
 		clear(p.after)

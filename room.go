@@ -16,10 +16,10 @@ type crowded map[recordID]wanted
 type recordID struct {
 	owner store.Owner
 	key   store.Key
-	due   time.Time
+	due   int64 // as stores may say one moment in several ways
 }
 
-func idOf(r *store.Record) recordID { return recordID{r.Owner, r.Key, r.Due} }
+func idOf(r *store.Record) recordID { return recordID{r.Owner, r.Key, toMicro(r.Due)} }
 
 // wanted is what a record waits for.
 type wanted struct {
@@ -30,7 +30,7 @@ type wanted struct {
 
 const (
 	mostCrowded = 1 << 14
-	crowdedFor  = 10 * time.Second // a choice or a pause may have changed what is to become of it
+	crowdedFor  = 10 * time.Second // a choice may have changed what is to become of it
 )
 
 // remember keeps what a claim was refused.
