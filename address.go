@@ -16,8 +16,12 @@ import (
 // ValidationFor is how long the token of a [Validation] can be confirmed.
 const ValidationFor = 30 * 24 * time.Hour
 
-// validationEvery is the least time between two that are asked for: whoever asks decides where mail goes.
-const validationEvery = time.Minute
+// validationEvery is the least time between two that are asked for, for one address and, after so many at once, for all that a citizen
+// enters one after the other: whoever asks decides where mail goes.
+const (
+	validationEvery   = time.Minute
+	validationsAtOnce = 10
+)
 
 // A Validation is what a channel sends to an address, to have its owner confirm it: see [Citizen.ValidateAddress].
 type Validation struct {
@@ -61,7 +65,8 @@ func valueHash(s string) []byte {
 // ValidateAddress makes the token by which the owner of an address of the profile proves that it is theirs, with
 // [Engine.ConfirmAddress]. The host has the channel send it to the address, and shows it nobody else. It can be confirmed for
 // [ValidationFor], until the address changes or another token is made for it. An address that is not in the profile is
-// ErrNotFound, one that is proved already ErrConflict, and less than a minute after the last token it is ErrLimited.
+// ErrNotFound, one that is proved already ErrConflict, and less than a minute after the last token it is ErrLimited; so is, whichever
+// addresses they are for, more than one a minute after the first ten, as far as this engine knows.
 func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -72,6 +77,7 @@ func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, e
 		Token: c.e.codec.sealToken(proofPurpose, &proof{string(owner), id}), ExpiresAt: fromMicro(toMicro(now.Add(ValidationFor))),
 	}
 	sum := sha256.Sum256([]byte(v.Token))
+	counted := false
 	err = c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, what: AskedValidation, id: c.id,
 		profile: func(before *profileRecord, _ uint32) (*profileRecord, error) {
 			next, err := before.withAddress(id, func(a *addressRecord) error {
@@ -81,6 +87,12 @@ func (c *Citizen) ValidateAddress(ctx context.Context, id string) (Validation, e
 					return fmt.Errorf("%w: the address is validated", ErrConflict)
 				case a.ProofAt != 0 && since >= 0 && since < validationEvery:
 					return fmt.Errorf("%w: a validation was asked for less than a minute ago", ErrLimited)
+				}
+				if !counted {
+					if wait := c.e.asks.take(owner, 1/validationEvery.Seconds(), validationsAtOnce, validationsAtOnce, now); wait > 0 {
+						return &LimitedError{After: wait}
+					}
+					counted = true
 				}
 				a.Proof, a.ProofAt = sum[:], toMicro(now)
 				v.Address, v.Language = Address{ID: a.ID, Channel: a.Channel, Value: a.Value}, ""

@@ -90,6 +90,32 @@ func TestValidateAddress(t *testing.T) {
 		require.NoError(t, w.ConfirmAddress(ctx, second.Token))
 	})
 
+	t.Run("whoever enters one address after another is held up after ten", func(t *testing.T) {
+		t.Parallel()
+		w, ctx := newTown(t), t.Context()
+		c, id := unproved(w)
+		other := w.enrol(personNumber(7), appio.Auto)
+		require.NoError(t, other.UpdateProfile(ctx, func(p *appio.Profile) error { p.Addresses[0].ValidatedAt = time.Time{}; return nil }))
+		ask := func(i int) error {
+			value := fmt.Sprintf("vittima%d@example.it", i%2)
+			require.NoError(t, c.UpdateProfile(ctx, func(p *appio.Profile) error { p.Addresses[0].Value = value; return nil }))
+			_, err := c.ValidateAddress(ctx, id)
+			return err
+		}
+		for i := range 10 {
+			require.NoError(t, ask(i))
+		}
+		err := ask(10)
+		require.ErrorIs(t, err, appio.ErrLimited)
+		var limited *appio.LimitedError
+		require.ErrorAs(t, err, &limited)
+		_, err = other.ValidateAddress(ctx, w.address(other).ID)
+		require.NoError(t, err, "nobody else is")
+		w.advance(limited.After)
+		require.NoError(t, ask(12))
+		require.ErrorIs(t, ask(13), appio.ErrLimited)
+	})
+
 	for name, change := range map[string]func(*appio.Profile){
 		"another value":   func(p *appio.Profile) { p.Addresses[0].Value = "altro@example.it" },
 		"another channel": func(p *appio.Profile) { p.Addresses[0].Channel = appio.Push },

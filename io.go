@@ -61,9 +61,10 @@ type Engine struct {
 	flows     flows
 	pauses    pauses
 	lines     []line // by Options.Channels
-	contacts  buckets
-	sends     buckets
-	fronts    buckets // of what stands in front of other work
+	contacts  buckets[ServiceID]
+	sends     buckets[ServiceID]
+	asks      buckets[store.Owner] // of citizens, for validations
+	fronts    buckets[ServiceID]   // of what stands in front of other work
 	pacing    pacing
 	counts    counts
 	ulids     ulids

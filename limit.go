@@ -49,15 +49,15 @@ func (b *bucket) take(now time.Time) time.Duration {
 	return wait
 }
 
-// buckets is a bucket for each service that asks. Full ones are forgotten.
-type buckets struct {
+// buckets is a bucket for each who asks. Full ones are forgotten.
+type buckets[K comparable] struct {
 	mu sync.Mutex
-	m  map[ServiceID]*bucket
+	m  map[K]*bucket
 }
 
-// take takes a service's token, or says how long until there is one. A bucket that is new, or has a new rate, has as many as start
+// take takes one's token, or says how long until there is one. A bucket that is new, or has a new rate, has as many as start
 // says at most.
-func (bs *buckets) take(id ServiceID, rate, burst, start float64, now time.Time) time.Duration {
+func (bs *buckets[K]) take(id K, rate, burst, start float64, now time.Time) time.Duration {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	b := bs.m[id]
@@ -70,7 +70,7 @@ func (bs *buckets) take(id ServiceID, rate, burst, start float64, now time.Time)
 			}
 		}
 		if bs.m == nil {
-			bs.m = map[ServiceID]*bucket{}
+			bs.m = map[K]*bucket{}
 		}
 		b = &bucket{rate: rate, burst: burst, tokens: start, at: now}
 		bs.m[id] = b
@@ -86,7 +86,7 @@ func (bs *buckets) take(id ServiceID, rate, burst, start float64, now time.Time)
 // delivery is decided by; here it only spares what cannot go yet the way there.
 type pacing struct {
 	some atomic.Bool // a service has a rate
-	buckets
+	buckets[ServiceID]
 }
 
 // take takes a token for one delivery of a service, or says how long until there is one. rate 0 is no limit.
