@@ -518,3 +518,25 @@ func TestDigest(t *testing.T) {
 		require.NotContains(t, l.text+l.html, "messaggi/")
 	}
 }
+
+// The link to a message is the host's to shape; what is no page of the web is none.
+func TestMessageLink(t *testing.T) {
+	t.Parallel()
+	for made, want := range map[string]string{
+		"https://io.example.org/messaggi?id=": "https://io.example.org/messaggi?id=M&amp;da=mail#testo",
+		"https://io.example.org/messaggi/":    "https://io.example.org/messaggi/M&amp;da=mail#testo",
+		"http://io.example.org/messaggi/":     "",
+		"javascript://io.example.org/":        "",
+		"https://anna@io.example.org/":        "",
+	} {
+		l := post(t, func(o *email.Options) {
+			o.Message = func(appio.MessageID) string { return made + "M&da=mail#testo" }
+		}, delivery())
+		if want == "" {
+			require.NotContains(t, l.html+l.text, "da=mail")
+			continue
+		}
+		require.Contains(t, l.html, `href="`+want+`"`)
+		require.Contains(t, l.text, strings.ReplaceAll(want, "&amp;", "&"))
+	}
+}

@@ -55,7 +55,7 @@ type Options struct {
 	Platform string
 	// Body is how much of a Full delivery's text is shown; zero: a preview.
 	Body Body
-	// Message is where a message can be read, which the mail has a link to: an https URL, of which it must not depend who the reader is. Nil: no link.
+	// Message is where a message can be read, which the mail has a link to: an https URL, of which it must not depend who the reader is. Nil, or what is no https URL: no link.
 	Message func(appio.MessageID) string
 	// Withdraw is the https URL of a [WithdrawHandler], to which ?t= and the token are added. Empty: no link, no List-Unsubscribe.
 	Withdraw string
@@ -158,10 +158,10 @@ func (o *Options) complete() (host, logo string, err error) {
 		return "", "", invalid("Connections", "1 to 1000")
 	case o.Idle < 0 || o.Pause < 0:
 		return "", "", invalid("Idle", "as Pause, not below 0")
-	case o.Withdraw != "" && !https(o.Withdraw):
-		return "", "", invalid("Withdraw", "an https URL without a query")
-	case o.Validate != "" && !https(o.Validate):
-		return "", "", invalid("Validate", "an https URL without a query")
+	case o.Withdraw != "" && !takesToken(o.Withdraw):
+		return "", "", invalid("Withdraw", "an https URL without a query or a comma")
+	case o.Validate != "" && !takesToken(o.Validate):
+		return "", "", invalid("Validate", "an https URL without a query or a comma")
 	}
 	if o.DKIM != nil {
 		key := *o.DKIM
@@ -212,10 +212,19 @@ func (k *DKIM) check(from string) error {
 	return nil
 }
 
-func https(s string) bool {
+// https is the URL of a page, or nil.
+func https(s string) *url.URL {
 	u, err := url.Parse(s)
-	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && !u.ForceQuery &&
-		!strings.ContainsAny(s, " <>,\"\r\n\t") && isASCII(s)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(s, " <>\"\r\n\t") || !isASCII(s) {
+		return nil
+	}
+	return u
+}
+
+// takesToken reports whether a token can be added to a URL, which may then stand in a header.
+func takesToken(s string) bool {
+	u := https(s)
+	return u != nil && !strings.ContainsAny(s, "?#,")
 }
 
 func invalid(field, rule string) error {

@@ -44,7 +44,7 @@ func (c *Channel) page(d *appio.Delivery) *page {
 	}
 	p.Why = fmt.Sprintf(w.because, p.Platform)
 	if c.o.Message != nil && d.Digest == nil { // whose id is no message's
-		if link := c.o.Message(d.Message); https(link) {
+		if link := c.o.Message(d.Message); https(link) != nil {
 			p.Action, p.Link = w.read, link
 		}
 	}
