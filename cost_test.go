@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
@@ -84,4 +85,41 @@ func TestAKnownKeyIsNotLookedUpAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.SenderByKey(ctx, key, netip.Addr{})
 	require.ErrorIs(t, err, appio.ErrUnauthorized)
+}
+
+// Who is not known is not told from who refused by what is read of them, neither in sending nor later.
+func TestUnknownAndRefusedCostTheSame(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*countedStore{"alone": {Store: memstore.New()}, "with others": {Store: memstore.New()}} {
+		var on store.Store = s
+		if name == "alone" {
+			on = alone.Store{Store: s}
+		}
+		w, ctx := newTownOn(t, on), t.Context()
+		sender := w.put()
+		cost := func(f func() error) int {
+			before := s.read
+			require.NoError(t, f())
+			return s.read - before
+		}
+		type costs struct{ sent, looked, asked int }
+		ask := func(to fiscalcode.Person) (c costs) {
+			var id appio.MessageID
+			c.sent = cost(func() error {
+				r, err := sender.Send(ctx, messageTo(to))
+				require.Equal(t, appio.Rejected, r.Status)
+				id = r.ID
+				return err
+			})
+			c.looked = cost(func() error { _, err := sender.Status(ctx, to, id); return err })
+			c.asked = cost(func() error { _, err := sender.CanContact(ctx, to); return err })
+			return c
+		}
+		w.enrol(giuseppe, appio.Manual)
+		w.enrol(matteo, appio.Manual)
+		ask(giuseppe)
+		refused := ask(matteo)
+		require.Equal(t, refused, ask(personNumber(1)), name)
+		require.GreaterOrEqual(t, refused.sent, 2, "a person's key and profile")
+	}
 }

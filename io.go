@@ -69,6 +69,7 @@ type Engine struct {
 	counts    counts
 	ulids     ulids
 	keyHints  keyHints
+	decoys    decoys
 	uses      keyUses
 	asking    chan struct{} // a place for each call of the gateway
 	now       func() time.Time

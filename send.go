@@ -209,6 +209,9 @@ func (s *Sender) send(ctx context.Context, ms []Message, results []Result) {
 		ops, at = ops[n:], at[n:]
 	}
 	s.sendGathered(ctx, as, gathered, results)
+	if len(ms) == 1 && results[0].Status == Rejected {
+		s.e.evenOut(ctx, as[0].owner, as[0].met, s.id)
+	}
 }
 
 // sendTogether is how many messages of a batch are asked of the writer at a time, so that others' come between.
@@ -240,6 +243,7 @@ type acceptance struct {
 	until   time.Time        // by when docs are to be sent
 	digest  []store.Key      // of the open digest, where that has to be known
 	result  Result
+	met     bool         // the recipient is known
 	counted bool         // against its service's rate
 	rule    Rule         // that decided it; empty: it was sent before
 	held    *reservation // room with Run for the deliveries
@@ -306,6 +310,7 @@ func (a *acceptance) apply(tx *draft) error {
 	a.release()
 	a.start = e.mono() // before the time that a lease is given by
 	a.rule = ""
+	a.met = tx.get(keyDataKey) != nil
 	now := micro(e.now())
 	svc, err := tx.service(a.s.id)
 	if err != nil {
@@ -559,7 +564,7 @@ func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID)
 		return st, nil, ErrNotFound
 	}
 	owner := s.e.codec.citizen(to)
-	d, err := s.e.viewConsent(ctx, owner, s.id, decisionKey(id), messageKey(id), stateKey(id))
+	d, err := s.e.view(ctx, owner, store.Range{}, service(s.id), decisionKey(id))
 	if err != nil {
 		return st, nil, err
 	}
@@ -584,8 +589,11 @@ func (s *Sender) status(ctx context.Context, to fiscalcode.Person, id MessageID)
 		return st, nil, ErrNotFound
 	}
 	st = MessageStatus{Status: r.Status, At: fromMicro(r.At), Premium: r.Premium}
-	if r.Status == Rejected {
+	if r.Status == Rejected { // before anything is read that a person who is not known has not
 		return st, nil, nil
+	}
+	if d, err = s.e.viewConsent(ctx, owner, s.id, messageKey(id), stateKey(id)); err != nil {
+		return MessageStatus{}, nil, err
 	}
 	cs, err := d.readConsent(s.id)
 	if err != nil {
@@ -623,7 +631,11 @@ func (s *Sender) CanContact(ctx context.Context, to fiscalcode.Person) (bool, er
 	if err != nil {
 		return false, err
 	}
-	return Decide(s.e.facts(cs, svc, false, s.e.now())).Status == Processed, nil
+	may := Decide(s.e.facts(cs, svc, false, s.e.now())).Status == Processed
+	if !may {
+		s.e.evenOut(ctx, s.e.codec.of(s.e.codec.citizen(to)), cs.profile != nil, s.id)
+	}
+	return may, nil
 }
 
 // Recipient is what IO tells a sender of a citizen. Who has no profile, or a closed inbox, is ErrNotFound: unlike with [Sender.CanContact]

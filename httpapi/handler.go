@@ -54,6 +54,7 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	ctx   context.Context
+	began time.Time
 
 	// Who makes it, as the route asks for: one of these.
 	sender    *appio.Sender
@@ -129,7 +130,7 @@ func (a *api) serve(m *matching, r *http.Request, rt *route) {
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), a.o.BodyTimeout+a.o.Timeout)
 	defer cancel()
-	c := &call{api: a, route: rt, w: m.to, r: r, ctx: ctx}
+	c := &call{api: a, route: rt, w: m.to, r: r, ctx: ctx, began: m.began}
 	ans, err := c.answer()
 	if err != nil {
 		ans = a.problemOf(rt, err).answer()

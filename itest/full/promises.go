@@ -122,6 +122,12 @@ var promises = []promise{
 		seen: "{inputs} inputs; {memory MiB_max} MiB in memory at most",
 	},
 	{
+		name: "indistinct", says: "A sender cannot tell by the clock who is not known from who refused",
+		parts: []part{{pkg: "itest/indistinct", test: "TestUnknownAndRefusedTakeTheSameTime", count: 10_000, until: map[string]float64{"pairs": 10_000}}},
+		seen: "{pairs} pairs of persons among {citizens_max} citizens; from the answer to a message of each one guesses right in {sent AUC_max} of all cases, " +
+			"from what became of it in {looked at AUC_max}",
+	},
+	{
 		name: "backup", says: "A backup made under load is of one moment; killed or damaged it is none",
 		parts: []part{
 			{pkg: "itest/backup", test: "TestUnderLoad", count: 50, until: map[string]float64{"backups": 100}},
