@@ -4,7 +4,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // body reads the body of the request into v: see [decode].
@@ -24,8 +23,6 @@ func (c *call) body(v any) error {
 	if _, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, most)); err != nil {
 		return err
 	}
-	// The body has arrived: what comes now is the next request, and the server's to wait for.
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	if b.Len() == 0 {
 		return badParameters("The body is missing.")
 	}

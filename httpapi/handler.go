@@ -68,7 +68,7 @@ type call struct {
 // ServeHTTP answers one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := &matching{to: w, began: time.Now()}
-	if r.ContentLength != 0 { // until the body has been read whole, or the server has given up on it
+	if r.ContentLength != 0 { // net/http takes the deadline back once the body has been read whole
 		_ = http.NewResponseController(w).SetReadDeadline(m.began.Add(a.o.BodyTimeout))
 	}
 	a.mux.ServeHTTP(m, r)
