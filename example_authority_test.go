@@ -131,3 +131,86 @@ func ExampleAuthority_Keys() {
 	// true true <nil>
 	// appio: unauthorized
 }
+
+// An organization's own software prepares services by a key, and a technical partner hands one over to it.
+func ExampleEngine_AuthorityByKey() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	comune, partner := eng.Authority("01199250158"), eng.Authority("02342520158")
+	key := appio.ManageKey{ID: "gestionale", Role: appio.Editor, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+	if err := comune.PutManageKey(ctx, key); err != nil {
+		log.Fatal(err)
+	}
+	secret, err := comune.NewManageKey(ctx, key.ID, appio.Primary) // shown once
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if _, err := partner.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := partner.HandOver(ctx, "tari", comune.Code()); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := comune.TakeOver(ctx, "tari"); err != nil {
+		log.Fatal(err)
+	}
+
+	software, err := eng.AuthorityByKey(ctx, secret, netip.MustParseAddr("192.0.2.7"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	draft, err := software.Draft(ctx, "tari")
+	fmt.Println(draft.Organization, err)
+	fmt.Println(software.HandOver(ctx, "tari", "02342520158"))
+	_, err = eng.AuthorityByKey(ctx, secret, netip.MustParseAddr("198.51.100.1"))
+	fmt.Println(err)
+	// Output:
+	// 01199250158 <nil>
+	// appio: forbidden: the key is not for this
+	// appio: forbidden: the key may not be used from this address
+}
+
+// The operator approves what waits, and stops a service so that only the operator lets it go on.
+func ExampleEngine_StopService() {
+	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ctx := context.Background()
+	err = eng.PutOrganization(ctx, appio.Organization{
+		Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	comune := eng.Authority("01199250158")
+	_, err = comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi della TARI",
+		Privacy: "https://example.it/privacy", Email: "tari@example.it"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := comune.Submit(ctx, "tari", true); err != nil {
+		log.Fatal(err)
+	}
+	for d, err := range eng.Reviews().All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		d, err = eng.Approve(ctx, d.ID, "anna@platform")
+		fmt.Println(d.ID, d.Publication, err)
+	}
+
+	fmt.Println(eng.StopService(ctx, "tari", "anna@platform", "complaints"))
+	fmt.Println(comune.Publish(ctx, "tari"))
+	fmt.Println(eng.AllowService(ctx, "tari", "anna@platform"), comune.Publish(ctx, "tari"))
+	// Output:
+	// tari published <nil>
+	// <nil>
+	// appio: forbidden: the operator has stopped the service
+	// <nil> <nil>
+}

@@ -93,6 +93,10 @@ func TestHandingOver(t *testing.T) {
 		require.NoError(t, err)
 		_, err = w.Authority(regione).TakeOver(ctx, mensa)
 		require.ErrorIs(t, err, appio.ErrConflict, "an offer does not outlive an approval")
+		_, err = a.PutDraft(ctx, prepared())
+		require.NoError(t, err)
+		_, err = w.Authority(regione).TakeOver(ctx, mensa)
+		require.ErrorIs(t, err, appio.ErrConflict, "nor is it renewed by the next draft")
 		require.NoError(t, a.HandOver(ctx, mensa, ""), "it can be taken back")
 	})
 }
