@@ -1,6 +1,7 @@
 package appio_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 // manageKey makes a key by which an organization is managed.
@@ -304,4 +307,66 @@ func TestManageKeys(t *testing.T) {
 		}
 		require.Equal(t, 5, n, "six in all")
 	})
+}
+
+// TestKeysSurviveACrashAtEachStep lets the engine die at its n-th commit, before it is made and after, while keys change and a service
+// changes hands. Whatever was done by then: one key of a slot works, the old one or the new one, and each service is whole and one's.
+func TestKeysSurviveACrashAtEachStep(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	const old, next = "la chiave di prima", "la chiave di dopo"
+	once := func(n int, made bool) (died bool) {
+		disk := memstore.New()
+		open := func(s store.Store) *appio.Engine {
+			e, err := appio.New(s, &appio.Options{Keys: townKeys, RevokeWait: time.Millisecond})
+			require.NoError(t, err)
+			return e
+		}
+		setUp := open(disk)
+		require.NoError(t, setUp.Authority(comune).PutManageKey(ctx, appio.ManageKey{ID: "k", Role: appio.Editor}))
+		require.NoError(t, setUp.Authority(comune).SetManageKey(ctx, "k", appio.Primary, old))
+		_, err := setUp.Authority(regione).PutDraft(ctx, prepared())
+		require.NoError(t, err)
+		service, err := setUp.Authority(regione).NewKey(ctx, mensa, appio.Primary)
+		require.NoError(t, err)
+		require.NoError(t, setUp.Close())
+
+		m := &mortal{Store: disk, left: n, made: made}
+		e := open(m)
+		rotated := e.Authority(comune).SetManageKey(ctx, "k", appio.Primary, next)
+		offered := e.Authority(regione).HandOver(ctx, mensa, comune)
+		_, taken := e.Authority(comune).TakeOver(ctx, mensa)
+		died = m.dead()
+		_ = e.Close()
+
+		e = open(disk)
+		defer e.Close()
+		where := fmt.Sprintf("commit %d, made %t", n, made)
+		_, errOld := e.AuthorityByKey(ctx, old, noAddr)
+		_, errNext := e.AuthorityByKey(ctx, next, noAddr)
+		require.NotEqual(t, errOld == nil, errNext == nil, "%s: one of them works", where)
+		if rotated == nil {
+			require.NoError(t, errNext, where)
+		}
+		_, errOurs := e.Authority(comune).Draft(ctx, mensa)
+		_, errTheirs := e.Authority(regione).Draft(ctx, mensa)
+		require.NotEqual(t, errOurs == nil, errTheirs == nil, "%s: the service is one's", where)
+		require.Equal(t, errOurs == nil, len(collect(t, e.Authority(comune).Drafts())) == 1, "%s: and listed", where)
+		_, errService := e.SenderByKey(ctx, service, noAddr)
+		require.Equal(t, errTheirs == nil, errService == nil, "%s: with its key", where)
+		if offered == nil && taken == nil {
+			require.NoError(t, errOurs, where)
+		}
+		_, err = e.Check(ctx, func(f appio.Finding) { t.Error(where, f) })
+		require.NoError(t, err)
+		require.NoError(t, e.Authority(comune).SetManageKey(ctx, "k", appio.Primary, next), "it can be said again")
+		return died
+	}
+	for _, made := range []bool{false, true} {
+		n := 1
+		for ; once(n, made); n++ {
+			require.Less(t, n, 50)
+		}
+		require.Greater(t, n, 5)
+	}
 }
