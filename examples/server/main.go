@@ -28,6 +28,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/httpapi"
+	"github.com/appio-go/appio/remotecontent"
 )
 
 //go:embed seed.json
@@ -103,9 +104,14 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 		return err
 	}
 
+	remote, err := remotecontent.New(eng, nil)
+	if err != nil {
+		return err
+	}
+
 	// The door. Deliveries are made beside it, until both are told to stop.
 	srv := &http.Server{
-		Handler:           translated(keys, httpapi.Handler(eng, &httpapi.Options{Citizen: s.login, Validate: mailed, Logger: logger})),
+		Handler:           translated(keys, httpapi.Handler(eng, &httpapi.Options{Citizen: s.login, Validate: mailed, Remote: remote, Logger: logger})),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
