@@ -47,16 +47,25 @@ const (
 	maxError = 16 << 10 // bytes of a channel's error that are looked through; a longer one is not kept
 	maxCause = 200      // bytes of it that are kept
 	overlap  = 16       // bytes in a row that a cause may share with the message's text
+	// leastLocal is how many bytes an address has before its "@" for that to be looked for: fewer stand in many words.
+	leastLocal = 3
 )
 
-// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text and the tokens,
+// cause is a channel's error as it is stored and observed: without the recipient's code and address, the text, the notice and the tokens,
 // however the channel wrote them, and short.
 func cause(s string, a *attempt) string {
 	if len(s) > maxError {
 		return "an error too long to keep"
 	}
 	s = strings.ToValidUTF8(s, "?")
-	for _, secret := range []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Bounce, a.delivery.Subject} {
+	secrets := []string{a.what.Address.Value, a.code, a.delivery.Withdraw, a.delivery.Bounce, a.delivery.Subject}
+	if local, _, ok := strings.Cut(a.what.Address.Value, "@"); ok && len(local) >= leastLocal {
+		secrets = append(secrets, local) // a mail server may name a mailbox without its domain
+	}
+	if n := a.delivery.Payment; n != nil {
+		secrets = append(secrets, string(n.Number))
+	}
+	for _, secret := range secrets {
 		if secret == "" {
 			continue
 		}

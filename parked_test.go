@@ -74,6 +74,8 @@ func TestParked(t *testing.T) {
 		for name, answer := range map[string]func(d appio.Delivery) string{
 			"the address":  func(d appio.Delivery) string { return "no " + d.Address.Value },
 			"the code":     func(d appio.Delivery) string { return "no " + string(giuseppe) },
+			"the mailbox":  func(d appio.Delivery) string { return "550 5.1.1 no mailbox Casa here" },
+			"the notice":   func(d appio.Delivery) string { return "no " + string(d.Payment.Number) },
 			"the token":    func(d appio.Delivery) string { return "no " + d.Withdraw },
 			"the text":     func(d appio.Delivery) string { return "no " + d.Subject + d.Markdown },
 			"across a cut": func(d appio.Delivery) string { return strings.Repeat("x", 195) + d.Address.Value },
@@ -87,12 +89,14 @@ func TestParked(t *testing.T) {
 				d = got
 				return appio.Permanent(fmt.Errorf("%s", answer(got)))
 			}
-			id := w.send(s, messageTo(giuseppe))
+			id := w.send(s, messageTo(giuseppe, func(m *appio.Message) {
+				m.Payment = &appio.Notice{Number: "301000000000000123", Amount: 12_50}
+			}))
 			w.flush()
 			require.Len(t, w.parked(), 1, name)
 			cause := w.parked()[0].Cause
 			require.LessOrEqual(t, len(cause), 200, name)
-			for _, secret := range []string{"casa@example.it", "casa@", string(giuseppe), d.Withdraw, subject, markdown} {
+			for _, secret := range []string{"casa@example.it", "casa@", "Casa", string(giuseppe), d.Withdraw, subject, markdown, "301000000000000123"} {
 				require.NotContains(t, cause, secret, name)
 			}
 			i := slices.IndexFunc(w.explain(giuseppe, id).Outcomes, func(o appio.DeliveryOutcome) bool { return o.Channel == appio.Email })
