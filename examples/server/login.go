@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -9,7 +12,7 @@ import (
 	"github.com/appio-go/appio/httpapi"
 )
 
-// This file stands for what a host has of its own: a login, here one that asks for nothing but a token that is written in a file.
+// This file stands for what a host has of its own: a login, here one that asks for nothing but a token that is written in a file, and mail.
 
 // login says which citizen makes a request: the one whose token the seed has, as Authorization: Bearer TOKEN.
 func (s seed) login(r *http.Request) (appio.Identity, error) {
@@ -32,4 +35,27 @@ func translated(keys map[string]string, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// A mailbox is where every mail goes that validates an address: the link in it is printed.
+type mailbox struct {
+	link string
+	out  io.Writer
+}
+
+func (m mailbox) validate(_ context.Context, v appio.Validation) error {
+	_, err := fmt.Fprintf(m.out, "an e-mail address is to be confirmed: open %s%s\n", m.link, v.Token)
+	return err
+}
+
+// confirm is what is behind the link. A program that looks at links would confirm it, too: a real one asks with a page first, as
+// channel/email does.
+func confirm(eng *appio.Engine) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := eng.ConfirmAddress(r.Context(), r.PathValue("token")); err != nil {
+			http.Error(w, "this link is not, or no longer, good", http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, "confirmed")
+	}
 }

@@ -86,7 +86,6 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	delivered := appio.ChannelFunc(func(context.Context, appio.Delivery) error { return nil })
-	mailed := func(context.Context, appio.Validation) error { return nil }
 	eng, err := appio.Open(db, &appio.Options{Logger: logger, Channels: []appio.Route{
 		{Name: appio.Email, Channel: delivered, Unique: true},
 		{Name: appio.Push, Channel: delivered, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Interrupts: true, ByCode: true},
@@ -110,8 +109,12 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 
 	// The door. Deliveries are made beside it, until both are told to stop.
+	mail := mailbox{"http://" + ln.Addr().String() + "/confirm/", stderr}
+	paths := http.NewServeMux()
+	paths.Handle("/", translated(keys, httpapi.Handler(eng, &httpapi.Options{Citizen: s.login, Validate: mail.validate, Remote: remote, Logger: logger})))
+	paths.HandleFunc("GET /confirm/{token}", confirm(eng))
 	srv := &http.Server{
-		Handler:           translated(keys, httpapi.Handler(eng, &httpapi.Options{Citizen: s.login, Validate: mailed, Remote: remote, Logger: logger})),
+		Handler:           paths,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),

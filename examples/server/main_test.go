@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,24 +35,37 @@ type process struct {
 	cmd    *exec.Cmd
 	url    string
 	stdout *bufio.Reader
-	stderr bytes.Buffer
+	stderr string // a file
 }
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
 	p.cmd.Env = append(os.Environ(), asServer+"=1")
-	p.cmd.Stderr = &p.stderr
+	p.stderr = filepath.Join(t.TempDir(), "stderr")
+	file, err := os.OpenFile(p.stderr, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	defer file.Close()
+	p.cmd.Stderr = file
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
 	p.stdout = bufio.NewReader(out)
 	line, err := p.stdout.ReadString('\n')
-	require.NoError(t, err, &p.stderr)
+	require.NoError(t, err, p.said())
 	url, ok := strings.CutPrefix(line, "listening on ")
 	require.True(t, ok, line)
 	p.url = strings.TrimSuffix(url, "\n")
 	return p
+}
+
+// said is what it has printed on standard error since it was last asked.
+func (p *process) said() string {
+	p.t.Helper()
+	b, err := os.ReadFile(p.stderr)
+	require.NoError(p.t, err)
+	require.NoError(p.t, os.Truncate(p.stderr, 0))
+	return string(b)
 }
 
 // stop ends it as the system does; it must end cleanly, having said nothing more.
@@ -62,7 +76,7 @@ func (p *process) stop() {
 	require.NoError(p.t, err)
 	require.NoError(p.t, p.cmd.Wait())
 	require.Empty(p.t, string(rest))
-	require.Empty(p.t, p.stderr.String())
+	require.Empty(p.t, p.said())
 }
 
 // ask makes a request, and reads the answer, which must have this status, into v.
@@ -91,7 +105,21 @@ func (p *process) ask(status int, method, path string, body, v any, header ...st
 	}
 }
 
-func key(k string) []string { return []string{httpapi.KeyHeader, k} }
+func key(k string) []string   { return []string{httpapi.KeyHeader, k} }
+func token(t string) []string { return []string{"Authorization", "Bearer " + t} }
+
+const inbox = "/api/communication/v1/messages"
+
+// inbox is what a citizen has, newest first.
+func (p *process) inbox(of string) (ids []string) {
+	p.t.Helper()
+	var page struct{ Items []struct{ ID string } }
+	p.ask(http.StatusOK, "GET", inbox, nil, &page, token(of)...)
+	for _, m := range page.Items {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
 
 func letter(to string) map[string]any {
 	return map[string]any{"fiscal_code": to, "content": map[string]any{
@@ -126,14 +154,51 @@ func TestExample(t *testing.T) {
 	p.ask(http.StatusForbidden, "POST", "/api/v1/messages", letter(luigi), nil, key("key-multe")...)
 	p.ask(http.StatusUnauthorized, "POST", "/api/v1/messages", letter(mario), nil, key("key-of-nobody")...)
 	p.ask(http.StatusForbidden, "POST", "/api/v1/messages", letter(mario), nil, key("manage-borgo-san-lucio")...)
+	p.ask(http.StatusUnauthorized, "GET", inbox, nil, nil, token("token-of-nobody")...)
+	p.ask(http.StatusUnauthorized, "GET", inbox, nil, nil)
+	require.Equal(t, []string{first.ID}, p.inbox("token-mario")[1:])
+	require.Len(t, p.inbox("token-luigi"), 1)
+	require.Empty(t, p.inbox("token-paolo"))
+	p.ask(http.StatusOK, "PUT", inbox+"/"+first.ID+"/status", map[string]any{"change_type": "reading", "is_read": true}, nil, token("token-mario")...)
+	p.ask(http.StatusOK, "POST", "/api/identity/v1/services/tari/preferences", map[string]any{
+		"is_inbox_enabled": false, "is_email_enabled": false, "is_webhook_enabled": false, "settings_version": 0}, nil, token("token-luigi")...)
+	require.Equal(t, "REJECTED", p.send("key-tari", luigi).Status)
 	p.stop()
 
-	// What was there is there, the same keys count, and nobody has chosen anything.
+	// What was there is there, and the same keys count.
 	p = start(t, "-db", db)
 	var again sent
 	p.ask(http.StatusOK, "GET", "/api/v1/messages/"+mario+"/"+first.ID, nil, &again, key("key-tari")...)
 	require.Equal(t, "PROCESSED", again.Status)
-	require.Equal(t, "PROCESSED", p.send("key-tari", luigi).Status)
+	require.Equal(t, "REJECTED", p.send("key-tari", luigi).Status)
+	require.Equal(t, "PROCESSED", p.send("key-tari", mario).Status)
+	require.Len(t, p.inbox("token-mario"), 3)
+	var read struct {
+		IsRead bool `json:"is_read"`
+	}
+	p.ask(http.StatusOK, "GET", inbox+"/"+first.ID+"?public_message=true", nil, &read, token("token-mario")...)
+	require.True(t, read.IsRead)
+	p.stop()
+}
+
+// The mail that proves an address is a link on standard error.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	const profile = "/api/identity/v1/profile"
+	p := start(t)
+	var is struct {
+		Version   int
+		Validated bool `json:"is_email_validated"`
+	}
+	p.ask(http.StatusOK, "GET", profile, nil, &is, token("token-luigi")...)
+	p.ask(http.StatusOK, "POST", profile, map[string]any{
+		"version": is.Version, "email": "luigi@example.it", "service_preferences_settings": map[string]any{"mode": "MANUAL"}}, &is, token("token-luigi")...)
+	require.False(t, is.Validated)
+	link := regexp.MustCompile("/confirm/[^\n]+").FindString(p.said())
+	p.ask(http.StatusBadRequest, "GET", "/confirm/none", nil, nil)
+	p.ask(http.StatusOK, "GET", link, nil, nil)
+	p.ask(http.StatusOK, "GET", profile, nil, &is, token("token-luigi")...)
+	require.True(t, is.Validated)
 	p.stop()
 }
 
@@ -142,31 +207,31 @@ func TestCitizens(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	id := p.send("key-tari", mario).ID
-	by := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	type object = map[string]any
 	var list struct {
 		Items []struct{ ID, Service_Name, Organization_Name string }
 	}
-	p.ask(http.StatusOK, "GET", "/api/communication/v1/messages?enrich_result_data=true", nil, &list, by("token-mario")...)
+	p.ask(http.StatusOK, "GET", "/api/communication/v1/messages?enrich_result_data=true", nil, &list, token("token-mario")...)
 	require.Len(t, list.Items, 1)
 	require.Equal(t, []string{id, "Comune di Borgo San Lucio"}, []string{list.Items[0].ID, list.Items[0].Organization_Name})
-	p.ask(http.StatusUnauthorized, "GET", "/api/communication/v1/messages", nil, nil, by("token-of-nobody")...)
-	p.ask(http.StatusOK, "PUT", "/api/communication/v1/messages/"+id+"/status", object{"change_type": "reading", "is_read": true}, nil, by("token-mario")...)
+	p.ask(http.StatusUnauthorized, "GET", "/api/communication/v1/messages", nil, nil, token("token-of-nobody")...)
+	p.ask(http.StatusOK, "PUT", "/api/communication/v1/messages/"+id+"/status", object{"change_type": "reading", "is_read": true}, nil, token("token-mario")...)
 
 	var profile struct {
 		Email   string
 		Version int
 	}
-	p.ask(http.StatusOK, "GET", "/api/identity/v1/profile", nil, &profile, by("token-luigi")...)
+	p.ask(http.StatusOK, "GET", "/api/identity/v1/profile", nil, &profile, token("token-luigi")...)
 	post := func(status int, email string) {
 		p.ask(status, "POST", "/api/identity/v1/profile", object{"version": profile.Version, "email": email,
-			"service_preferences_settings": object{"mode": "MANUAL"}}, &profile, by("token-luigi")...)
+			"service_preferences_settings": object{"mode": "MANUAL"}}, &profile, token("token-luigi")...)
 	}
 	post(http.StatusPreconditionFailed, "mario.rossi@example.it")
 	post(http.StatusOK, "luigi.verdi@example.it")
 	require.Equal(t, "luigi.verdi@example.it", profile.Email)
+	require.Contains(t, p.said(), "/confirm/")
 	p.ask(http.StatusOK, "POST", "/api/identity/v1/services/tari/preferences", object{
-		"is_inbox_enabled": false, "is_email_enabled": false, "is_webhook_enabled": false, "settings_version": 0}, nil, by("token-luigi")...)
+		"is_inbox_enabled": false, "is_email_enabled": false, "is_webhook_enabled": false, "settings_version": 0}, nil, token("token-luigi")...)
 	require.Equal(t, "REJECTED", p.send("key-tari", luigi).Status)
 	p.stop()
 }
