@@ -19,11 +19,10 @@
 //	403  a key of the other kind, from an address that the service does not allow, or for what its service may not do
 //	404  there is no such thing here, or it is another's; a message id of any other shape
 //	409  it changed since, is under way, or an Idempotency-Key was used for another message
-//	412  the e-mail address is one that somebody else has proved
 //	410  it is too late, or an authority's system no longer has it
+//	412  the e-mail address is one that somebody else has proved
 //	413  a body above its bound
-//	415  a citizen's request whose body is not called JSON
-//	415  a document of an authority's system is no PDF file, or a body of another kind than JSON
+//	415  a citizen's request whose body is not called JSON, or a document of an authority's system that is no PDF file
 //	429  asked too often, or too many change one citizen at once; the header Retry-After says when to ask again
 //	500  the store failed; the host's log says how. Whether anything was changed is not known
 //	501  the host did not give the engine the means for it

@@ -15,8 +15,14 @@ import (
 // Handler serves an engine. It starts nothing and keeps nothing but the options, and is safe for concurrent use; the engine is the
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
-	return newHandler(e, o, messageRoutes, profileRoutes, feedRoutes, activationRoutes, manageRoutes, remoteRoutes,
-		inboxRoutes, citizenProfileRoutes, preferenceRoutes, requestRoutes, installationRoutes, sendRoutes, paymentRoutes, thirdPartyRoutes)
+	return newHandler(e, o, tables()...)
+}
+
+// tables have all routes.
+func tables() [][]route {
+	return [][]route{messageRoutes, profileRoutes, feedRoutes, activationRoutes, manageRoutes, remoteRoutes,
+		inboxRoutes, citizenProfileRoutes, preferenceRoutes, requestRoutes, installationRoutes, sendRoutes, paymentRoutes, thirdPartyRoutes,
+		documentRoutes}
 }
 
 func newHandler(e *appio.Engine, o *Options, routes ...[]route) *api {

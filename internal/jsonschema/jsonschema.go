@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Schema is one that was read by [Parse].
@@ -32,8 +34,24 @@ func Parse(text string) (*Schema, error) {
 }
 
 // Def is one of the schema's $defs.
-func (s *Schema) Def(name string) *Schema {
-	return &Schema{s.root, map[string]any{"$ref": "#/$defs/" + name}}
+func (s *Schema) Def(name string) *Schema { return s.Ref("#/$defs/" + name) }
+
+// Ref is a schema anywhere in the document, by a JSON Pointer as "#/components/schemas/Message".
+func (s *Schema) Ref(pointer string) *Schema {
+	return &Schema{s.root, map[string]any{"$ref": pointer}}
+}
+
+// resolve finds what a pointer points to; nil: there is no such schema.
+func (s *Schema) resolve(pointer string) map[string]any {
+	path, ok := strings.CutPrefix(pointer, "#/")
+	at := s.root
+	for name := range strings.SplitSeq(path, "/") {
+		at, _ = at[strings.NewReplacer("~1", "/", "~0", "~").Replace(name)].(map[string]any)
+	}
+	if !ok {
+		return nil
+	}
+	return at
 }
 
 // Validate says where a text first differs from the schema.
@@ -71,11 +89,10 @@ func (s *Schema) keyword(at, keyword string, schema map[string]any, v any) error
 	object, _ := v.(map[string]any)
 	text, isText := v.(string)
 	switch arg := schema[keyword]; keyword {
-	case "$schema", "$defs", "title", "description":
+	case "$schema", "$defs", "title", "description", "default":
 	case "$ref":
-		name, ok := strings.CutPrefix(arg.(string), "#/$defs/")
-		def, found := s.root["$defs"].(map[string]any)[name].(map[string]any)
-		if !ok || !found {
+		def := s.resolve(arg.(string))
+		if def == nil {
 			return wrong("the schema has no %v", arg)
 		}
 		return s.valid(at, def, v)
@@ -95,8 +112,21 @@ func (s *Schema) keyword(at, keyword string, schema map[string]any, v any) error
 		if isText && !regexp.MustCompile(arg.(string)).MatchString(text) {
 			return wrong("it is not as %v", arg)
 		}
+	case "minLength", "maxLength": // in characters
+		if n := float64(utf8.RuneCountInString(text)); isText && (keyword == "minLength") == (n < number(arg)) && n != number(arg) {
+			return wrong("it is of %v characters, for a %s of %v", n, keyword, arg)
+		}
+	case "minimum", "maximum":
+		if n, is := v.(json.Number); is && (keyword == "minimum") == (number(n) < number(arg)) && number(n) != number(arg) {
+			return wrong("it is %v, for a %s of %v", n, keyword, arg)
+		}
+	case "minItems", "maxItems":
+		if list, is := v.([]any); is && (keyword == "minItems") == (float64(len(list)) < number(arg)) && float64(len(list)) != number(arg) {
+			return wrong("it has %d items, for %s of %v", len(list), keyword, arg)
+		}
 	case "format":
-		if _, err := time.Parse(time.RFC3339, text); arg != "date-time" || isText && err != nil {
+		layout, known := map[any]string{"date-time": time.RFC3339, "date": time.DateOnly}[arg]
+		if _, err := time.Parse(layout, text); !known || isText && err != nil {
 			return wrong("it is no %v", arg)
 		}
 	case "items":
@@ -153,6 +183,12 @@ func (s *Schema) keyword(at, keyword string, schema map[string]any, v any) error
 	return nil
 }
 
+// number is that of a keyword or a value.
+func number(v any) float64 {
+	f, _ := v.(json.Number).Float64()
+	return f
+}
+
 func isType(name string, v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
@@ -164,8 +200,7 @@ func isType(name string, v any) bool {
 	case bool:
 		return name == "boolean"
 	case json.Number:
-		_, err := v.Int64()
-		return name == "number" || name == "integer" && err == nil
+		return name == "number" || name == "integer" && number(v) == math.Trunc(number(v)) // 1.0 is one, too
 	}
 	return false
 }

@@ -27,9 +27,29 @@ func TestValidate(t *testing.T) {
 		require.ErrorContains(t, s.Validate([]byte(text)), why, text)
 	}
 	require.NoError(t, s.Def("one").Validate([]byte(`7`)))
+	require.NoError(t, s.Def("one").Validate([]byte(`7.0`)))
 	require.Error(t, s.Def("two").Validate([]byte(`7`)))
 
-	for _, text := range []string{`{"minimum": 3}`, `{"type": "object", "patternProperties": {}}`, `{"format": "uuid"}`} {
+	s, err = Parse(`{"components": {"schemas": {"a/b": {"type": "object", "properties": {"text": {"minLength": 2, "maxLength": 3},
+		"number": {"minimum": -1, "maximum": 1.5}, "list": {"minItems": 1, "maxItems": 2}, "day": {"format": "date"}}}}}}`)
+	require.NoError(t, err)
+	for text, why := range map[string]string{
+		`{"text": "\u00e8\u00e8"}`: "", `{"text": "abc"}`: "", `{"text": "\u00e8"}`: "minLength", `{"text": "abcd"}`: "maxLength", `{"text": 1}`: "",
+		`{"number": -1}`: "", `{"number": 1.5}`: "", `{"number": -2}`: "minimum", `{"number": 2}`: "maximum",
+		`{"list": [1]}`: "", `{"list": [1, 2]}`: "", `{"list": []}`: "minItems", `{"list": [1, 2, 3]}`: "maxItems",
+		`{"day": "2026-03-02"}`: "", `{"day": "2026-02-30"}`: "it is no date",
+	} {
+		err := s.Ref("#/components/schemas/a~1b").Validate([]byte(text))
+		if why == "" {
+			require.NoError(t, err, text)
+		} else {
+			require.ErrorContains(t, err, why, text)
+		}
+	}
+	require.Error(t, s.Ref("#/components/schemas/b").Validate([]byte(`{}`)))
+	require.Error(t, s.Ref("components").Validate([]byte(`{}`)))
+
+	for _, text := range []string{`{"multipleOf": 3}`, `{"type": "object", "patternProperties": {}}`, `{"format": "uuid"}`} {
 		s, err := Parse(text)
 		require.NoError(t, err)
 		require.Error(t, s.Validate([]byte(`{}`)), text)
