@@ -63,8 +63,8 @@ func (c *Citizen) Erase(ctx context.Context) error {
 	return c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, erase: true})
 }
 
-// erasedPrefixes are what an erasure deletes, in this order; with the last one go the documents that it names. What is not here is proof, or goes at its time; open work, which says
-// nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
+// erasedPrefixes are what an erasure deletes, in this order; with prefixDocument go the documents that its records name. What is not
+// here is proof, or goes at its time; open work, which says nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
 var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim), string(keyDownload),
 	prefixDocument, prefixTally}
 
@@ -169,7 +169,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			o.rng = all(erasedPrefixes[at.Step], cleanUpPage)
 			o.rng.KeysOnly = true
 		}
-		if at.Step == len(erasedPrefixes)-1 && planted != "document-left" { // the documents first: see erasedPrefixes
+		if at.Step < len(erasedPrefixes) && erasedPrefixes[at.Step] == prefixDocument && planted != "document-left" { // the documents first: see erasedPrefixes
 			if err := e.removeDocuments(ctx, rec.Owner, o.rng); err != nil {
 				e.log().Error("an erased person's documents could not be removed, and will be", "err", err)
 				return nil
