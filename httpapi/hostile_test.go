@@ -103,6 +103,36 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// A body without an end, or with one that is far away, is refused as soon as it is too large, and not read on.
+func TestEndlessBodies(t *testing.T) {
+	t.Parallel()
+	srv := served(t, &Options{BodyTimeout: 15 * time.Second})
+	for _, header := range []string{"Transfer-Encoding: chunked", "Content-Length: 1099511627776"} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			c := dial(t, srv)
+			_, err := fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", header)
+			require.NoError(t, err)
+			answered := make(chan string)
+			go func() {
+				b, _ := io.ReadAll(c) // which a reset may end
+				answered <- string(b)
+			}()
+			chunk := []byte("1000\r\n" + strings.Repeat(" ", 0x1000) + "\r\n")
+			sent := 0
+			for err == nil && sent < 1<<30 {
+				var n int
+				n, err = c.Write(chunk)
+				sent += n
+			}
+			require.Less(t, sent, 64<<20, "what the buffers of two sockets hold, and the body's bound")
+			if b := <-answered; b != "" {
+				require.Contains(t, b, "HTTP/1.1 413 ")
+			}
+		})
+	}
+}
+
 // The time for a body is over with the body: neither what is done with it nor the next request is cut short.
 func TestBodyTimeoutEnds(t *testing.T) {
 	t.Parallel()

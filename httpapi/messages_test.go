@@ -197,6 +197,20 @@ func TestWhoMaySend(t *testing.T) {
 		}
 	})
 
+	t.Run("with an organization's key it is 403, for as long as the key is known", func(t *testing.T) {
+		a := w.eng.Authority(comune)
+		require.NoError(t, a.PutManageKey(ctx, appio.ManageKey{ID: "gestionale", Role: appio.Administrator}))
+		key, err := a.NewManageKey(ctx, "gestionale", appio.Primary)
+		require.NoError(t, err)
+		for _, c := range []struct{ method, path string }{
+			{"POST", "/api/v1/messages"}, {"POST", path(ada)}, {"GET", path(ada) + "/01BX9NSMKVXXS5PSP2FATZMYYY"}, {"GET", "/api/v1/profiles/" + string(ada)},
+		} {
+			w.ask(c.method, c.path, letter(), httpapi.KeyHeader, key).problem(http.StatusForbidden, "You are not allowed here")
+		}
+		require.NoError(t, a.RemoveManageKey(ctx, "gestionale"))
+		w.ask("POST", path(ada), letter(), httpapi.KeyHeader, key).problem(http.StatusUnauthorized, "Unauthorized")
+	})
+
 	t.Run("a key that was replaced is 401, and the other still works", func(t *testing.T) {
 		w.service(appio.Service{ID: "rotated", Name: "Anagrafe", State: appio.Live})
 		second, err := w.eng.NewKey(ctx, "rotated", appio.Secondary)
