@@ -103,6 +103,31 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// A client that goes away in the middle of its body is no failure of the server's.
+func TestClientsThatGoAway(t *testing.T) {
+	t.Parallel()
+	var log journal
+	status := make(chan int, 1)
+	srv := served(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Served: func(_ string, s int, _ time.Duration) { status <- s }})
+	for name, leave := range map[string]func(c *net.TCPConn) error{
+		"for good":  func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) },
+		"one-sided": (*net.TCPConn).CloseWrite,
+	} {
+		c := dial(t, srv)
+		_, err := fmt.Fprint(c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"te")
+		require.NoError(t, err)
+		time.Sleep(50 * time.Millisecond)
+		require.NoError(t, leave(c.(*net.TCPConn)))
+		select {
+		case s := <-status:
+			require.Equal(t, http.StatusBadRequest, s, name)
+		case <-time.After(15 * time.Second):
+			t.Fatal("nobody noticed")
+		}
+	}
+	require.Empty(t, log.String())
+}
+
 // A body without an end, or with one that is far away, is refused as soon as it is too large, and not read on.
 func TestEndlessBodies(t *testing.T) {
 	t.Parallel()

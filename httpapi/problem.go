@@ -3,10 +3,8 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -70,7 +68,6 @@ func (a *api) problemOf(rt *route, err error) *Problem {
 		p       *Problem
 		field   *appio.FieldError
 		limited *appio.LimitedError
-		large   *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -102,12 +99,6 @@ func (a *api) problemOf(rt *route, err error) *Problem {
 		p = problem(http.StatusTooManyRequests, "", "Too many change this at once; nothing was changed.")
 		p.after = time.Second
 		return p
-	case errors.As(err, &large):
-		return problem(http.StatusRequestEntityTooLarge, "", "The body is larger than the "+strconv.FormatInt(large.Limit, 10)+" bytes that this path takes.")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem(http.StatusRequestTimeout, "", "The body took too long to arrive.")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return badParameters("The body is incomplete.")
 	case errors.Is(err, appio.ErrUnsupported):
 		return problem(http.StatusNotImplemented, "", "This platform does not do that.")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
