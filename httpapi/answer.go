@@ -100,10 +100,10 @@ func (ans *answer) writeHeader(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
-// leastRate is how many bytes a second a client has to take of a stream, beyond Options.Timeout.
-const leastRate = 16 << 10
+// streamTime is the most that a stream takes.
+const streamTime = 5 * time.Minute
 
-// writeStream writes a stream in pieces.
+// writeStream writes a stream in pieces, of which a client has to take each within Options.Timeout.
 func (a *api) writeStream(w http.ResponseWriter, ans *answer, s stream) {
 	defer s.from.Close()
 	h := w.Header()
@@ -112,17 +112,17 @@ func (a *api) writeStream(w http.ResponseWriter, ans *answer, s stream) {
 	if s.size >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(s.size, 10))
 	}
-	rc, began := http.NewResponseController(w), time.Now()
-	limit := func(written int64) {
-		_ = rc.SetWriteDeadline(began.Add(a.o.Timeout + time.Duration(written)*time.Second/leastRate))
-	}
-	limit(0)
+	rc, end := http.NewResponseController(w), time.Now().Add(streamTime)
 	w.WriteHeader(ans.status)
 	piece := make([]byte, 32<<10)
 	for written := int64(0); ; {
 		n, err := s.from.Read(piece)
 		if written += int64(n); n > 0 {
-			limit(written)
+			by := time.Now().Add(a.o.Timeout)
+			if by.After(end) {
+				by = end
+			}
+			_ = rc.SetWriteDeadline(by)
 			if _, err := w.Write(piece[:n]); err != nil {
 				panic(http.ErrAbortHandler) // who has gone is told nothing
 			}

@@ -77,12 +77,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 { // net/http takes the deadline back once the body has been read whole
 		_ = http.NewResponseController(w).SetReadDeadline(m.began.Add(a.o.BodyTimeout))
 	}
+	if a.o.Served != nil { // also of an answer that breaks off
+		defer func() { a.o.Served(m.pattern, m.status, time.Since(m.began)) }()
+	}
 	a.mux.ServeHTTP(m, r)
 	if !m.matched {
 		a.answerUnmatched(m)
-	}
-	if a.o.Served != nil {
-		a.o.Served(m.pattern, m.status, time.Since(m.began))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/remotecontent"
@@ -64,15 +63,12 @@ func precondition(c *call) (answer, error) {
 	return ok(p), nil
 }
 
-// attachmentTime is the most that a document takes, from the request on.
-const attachmentTime = 5 * time.Minute
-
 func attachment(c *call) (answer, error) {
 	r, err := c.remote()
 	if err != nil {
 		return answer{}, err
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), attachmentTime)
+	ctx, cancel := context.WithTimeout(c.r.Context(), streamTime)
 	d, err := r.Attachment(ctx, c.citizen, messageID(c.r.PathValue("id")), c.r.PathValue("url"))
 	if err != nil {
 		cancel()

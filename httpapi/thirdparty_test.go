@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +50,7 @@ type archive struct {
 	answer http.HandlerFunc
 }
 
-func setupArchive(t *testing.T) *archive {
+func setupArchive(t testing.TB, changes ...func(*httpapi.Options)) *archive {
 	t.Helper()
 	ctx := t.Context()
 	a := &archive{logged: &bytes.Buffer{}}
@@ -76,8 +78,11 @@ func setupArchive(t *testing.T) *archive {
 		TLS: a.server.Client().Transport.(*http.Transport).TLSClientConfig, MaxMessage: 20_000, MaxDocument: 1 << 20, Concurrent: 2,
 	})
 	require.NoError(t, err)
-	a.world = setupAppOn(t, s, &appio.Options{Keys: keys, Documents: blobs}, &httpapi.Options{
-		Remote: reader, Logger: slog.New(slog.NewTextHandler(&lockedBuffer{b: a.logged}, nil))})
+	o := &httpapi.Options{Remote: reader, Logger: slog.New(slog.NewTextHandler(&lockedBuffer{b: a.logged}, nil))}
+	for _, change := range changes {
+		change(o)
+	}
+	a.world = setupAppOn(t, s, &appio.Options{Keys: keys, Documents: blobs}, o)
 	for code, key := range map[fiscalcode.Organization]string{comune: managing, "80078750587": otherManages} {
 		require.NoError(t, a.eng.Authority(code).PutManageKey(ctx, appio.ManageKey{ID: "software", Role: appio.Administrator}))
 		require.NoError(t, a.eng.Authority(code).SetManageKey(ctx, "software", appio.Primary, key))
@@ -380,6 +385,42 @@ func TestStoredDocuments(t *testing.T) {
 	a.by(bruno, "GET", thirdParty+string(id)+"/attachments/stored/"+string(doc.ID), nil).problem(404, "")
 }
 
+// A client that asks for a document and does not read it holds nothing for longer than Options.Timeout.
+func TestDocumentsAreNotHeldByWhoDoesNotRead(t *testing.T) {
+	t.Parallel()
+	served := make(chan int, 8)
+	a := setupArchive(t, func(o *httpapi.Options) {
+		o.Timeout = 200 * time.Millisecond
+		o.Served = func(route string, status int, _ time.Duration) {
+			if strings.Contains(route, "attachments") {
+				served <- status
+			}
+		}
+	})
+	large := append([]byte("%PDF-1.7\n"), make([]byte, 9<<20)...) // more than the connection's buffers take
+	doc, err := a.eng.Sender(mensa).PutDocument(t.Context(), ada, appio.Document{Name: "Certificato.pdf", Type: "application/pdf"}, bytes.NewReader(large))
+	require.NoError(t, err)
+	id := a.message(mensa, ada, func(m *appio.Message) { m.Documents = []appio.Document{doc} })
+	at := thirdParty + string(id) + "/attachments/stored/" + string(doc.ID)
+
+	u, err := url.Parse(a.url)
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", u.Host)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", at, string(ada))
+	require.NoError(t, err)
+	select {
+	case status := <-served:
+		require.Equal(t, 200, status, "it was begun")
+	case <-time.After(20 * time.Second):
+		t.Fatal("the request is still under way")
+	}
+	whole := a.by(ada, "GET", at, nil) // who reads gets all of it
+	require.Equal(t, large, whole.body)
+}
+
 func TestWithoutAReaderOfRemoteContent(t *testing.T) {
 	t.Parallel()
 	w := setupApp(t, nil, nil)
@@ -494,4 +535,29 @@ func TestRemoteConfigurations(t *testing.T) {
 		a.manage("POST", configsPath, rcConfiguration("https://example.it")).problem(400, "")
 	})
 	require.NotContains(t, a.logged.String(), secretOfRC)
+}
+
+// FuzzAttachment has a citizen ask for any attachment, of a system that has every one: what is asked of it stays below the message, and
+// nothing is this side's fault.
+func FuzzAttachment(f *testing.F) {
+	a := setupArchive(f)
+	id := a.sendAct()
+	var outside atomic.Bool
+	a.answers(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.EscapedPath(), "/messages/atto%207/") {
+			outside.Store(true)
+		}
+		_, _ = w.Write(act[:100])
+	})
+	for _, at := range []string{"a.pdf", "a/b?x=1", "../../x", "%2e%2e/x", "stored/01CFAGRMGB9XCA8B2CQ4QA7K76", "//example.it/x", "a%00b"} {
+		f.Add(at)
+	}
+	f.Fuzz(func(t *testing.T, at string) {
+		w := *a.world
+		w.t = t
+		u := url.URL{Path: thirdParty + id + "/attachments/" + at}
+		got := w.by(ada, "GET", u.String(), nil)
+		require.Contains(t, []int{200, 400, 404, 405, 415}, got.StatusCode, "%q: %s", at, got.body)
+		require.False(t, outside.Load(), "%q", at)
+	})
 }
