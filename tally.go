@@ -229,6 +229,11 @@ func (e *Engine) countDays(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if planted == "tally-first" {
+			if err := e.putClosed(ctx, day.AddDate(0, 0, 1)); err != nil {
+				return err
+			}
+		}
 		_ = failpoint.Hit("tally/counted")
 		ops := make([]*op, 0, len(t))
 		for id, figures := range t {
