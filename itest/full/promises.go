@@ -60,6 +60,11 @@ var promises = []promise{
 		seen:  "{worlds} times four days around a change of the clocks: {sent} deliveries, each in the minutes in which a model says so, {not sent} not sent, as they were read or refused",
 	},
 	{
+		name: "counts", says: "Statistics and the subscriptions feed equal a recount after kill -9",
+		parts: []part{{pkg: "itest/counts", test: "TestCountsAfterKills", count: 40, until: map[string]float64{"cycles": 400}}},
+		seen:  "{cycles} kill -9 cycles, {at points} of them at named points: {accepted} messages by service and day, {entries} entries of the feed, all as recounted",
+	},
+	{
 		name: "channels", says: "A sick channel hurts only itself",
 		parts: []part{{pkg: "itest/channels", test: "TestSickChannels", count: 10, until: map[string]float64{"rounds": 20}}},
 		seen: "{rounds} rounds beside channels that hang, panic, fail and are slow: {delivered} healthy deliveries, p99 {p99 us_min} us, alone {p99 alone us_min} us; with a paused, a limited and a flooded one as well {p99 held us_min} us; " +
