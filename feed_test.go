@@ -1,8 +1,11 @@
 package appio_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -425,4 +428,36 @@ func feedRun(t *testing.T, seed uint64) (crashes int) {
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	return crashes
+}
+
+// An engine that is stopped before it has passed on what the feed is made of has not failed, and says nothing.
+func TestStoppedBeforeTheFeed(t *testing.T) {
+	t.Parallel()
+	for reads := range 8 { // at which it is stopped
+		store := newHookedStore()
+		clock := newHandClock("2026-04-10 08:00")
+		var log bytes.Buffer
+		w := newTownOn(t, store, func(o *appio.Options) {
+			o.Now, o.FeedDays, o.Logger = clock.now, 30, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		s := w.put()
+		require.NoError(t, w.person(giuseppe).SetMode(t.Context(), appio.Auto))
+
+		ctx, stop := context.WithCancel(t.Context())
+		store.onRead(func() error {
+			if reads--; reads < 0 {
+				stop()
+			}
+			return nil
+		})
+		_, err := w.Flush(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, log.String())
+
+		store.onRead(nil)
+		clock.set(at("2026-04-11 02:00").Add(2 * time.Second))
+		_, err = w.Flush(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, map[string]bool{hashOf(giuseppe): true}, readFeed(t, s, at("2026-04-10 08:00")))
+	}
 }

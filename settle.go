@@ -116,7 +116,7 @@ func (d *dispatcher) effects(ctx context.Context) (some, more bool, err error) {
 				moved[f.rec.Lane]++
 			case refusal(f.err):
 				refused = f.err
-			case !errors.Is(f.err, ErrBusy):
+			case !errors.Is(f.err, ErrBusy) && ctx.Err() == nil: // a Run that is told to end leaves it to the next, and nothing has failed
 				d.e.log().Error("an effect on another owner could not be passed on, and will be", "err", f.err)
 			}
 		}
