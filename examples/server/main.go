@@ -86,7 +86,7 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	delivered := appio.ChannelFunc(func(context.Context, appio.Delivery) error { return nil })
-	eng, err := appio.Open(db, &appio.Options{Logger: logger, Channels: []appio.Route{
+	eng, err := appio.Open(db, &appio.Options{Logger: logger, FeedDays: 30, Channels: []appio.Route{
 		{Name: appio.Email, Channel: delivered, Unique: true},
 		{Name: appio.Push, Channel: delivered, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Interrupts: true, ByCode: true},
 	}})
@@ -102,8 +102,10 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-
-	remote, err := remotecontent.New(eng, nil)
+	// What messages have in their senders' systems is fetched from systems on this machine, too, at any port and without TLS.
+	remote, err := remotecontent.New(eng, &remotecontent.Options{
+		Insecure: true, Ports: everyPort(), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+	})
 	if err != nil {
 		return err
 	}
@@ -153,4 +155,11 @@ func listen(addr string) (net.Listener, error) {
 		return nil, errors.New("-addr must be a loopback address, such as 127.0.0.1:8080: this example lets everybody in who reaches it")
 	}
 	return net.Listen("tcp", net.JoinHostPort(host, port))
+}
+
+func everyPort() (all []uint16) {
+	for p := range 1 << 16 {
+		all = append(all, uint16(p))
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,6 +179,37 @@ func TestExample(t *testing.T) {
 	}
 	p.ask(http.StatusOK, "GET", inbox+"/"+first.ID+"?public_message=true", nil, &read, token("token-mario")...)
 	require.True(t, read.IsRead)
+	p.stop()
+}
+
+// An authority's system on this machine is asked for what a message has there.
+func TestRemoteContent(t *testing.T) {
+	t.Parallel()
+	type object = map[string]any
+	authority := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/messages/atto-7" && r.Header.Get("X-Key") == "una-chiave" {
+			_, _ = io.WriteString(w, `{"details": {"subject": "L'atto per intero", "markdown": "`+strings.Repeat("Il testo dell'atto. ", 6)+`"}}`)
+		}
+	}))
+	defer authority.Close()
+	p := start(t)
+	var made struct {
+		ID string `json:"configuration_id"`
+	}
+	p.ask(http.StatusCreated, "POST", "/api/v1/messages-sending/remote-contents/configurations", object{
+		"name": "Protocollo", "description": "Gli atti", "has_precondition": "NEVER", "disable_lollipop_for": []string{}, "is_lollipop_enabled": false,
+		"prod_environment": object{"base_url": authority.URL, "details_authentication": object{"header_key_name": "X-Key", "key": "una-chiave", "type": "API_KEY"}},
+	}, &made, key("manage-borgo-san-lucio")...)
+	l := letter(mario)
+	l["feature_level_type"] = "ADVANCED"
+	l["content"].(object)["third_party_data"] = object{"id": "atto-7", "configuration_id": made.ID, "has_remote_content": true}
+	var is sent
+	p.ask(http.StatusCreated, "POST", "/api/v1/messages", l, &is, key("key-tari")...)
+	var got struct {
+		Message struct{ Details struct{ Subject string } } `json:"third_party_message"`
+	}
+	p.ask(http.StatusOK, "GET", "/api/communication/v1/third-party-messages/"+is.ID, nil, &got, token("token-mario")...)
+	require.Equal(t, "L'atto per intero", got.Message.Details.Subject)
 	p.stop()
 }
 
