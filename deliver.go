@@ -537,10 +537,15 @@ var errEnded = errors.New("the channel ended its goroutine")
 
 func (d *dispatcher) hang(q *channelQueue, n int) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if q.hung += n; n < 0 {
+	var left []*item
+	switch q.hung += n; {
+	case n < 0:
 		d.look()
+	case q.hung >= q.route.Workers: // what waits here would hold up the same message's other deliveries
+		left = q.drop(func(*share, *item) bool { return true })
 	}
+	d.mu.Unlock()
+	d.giveBack(left, 0)
 }
 
 func (d *dispatcher) measure(q *channelQueue, took time.Duration) {

@@ -66,6 +66,53 @@ func TestWhatIsStuckHoldsUpNothing(t *testing.T) {
 	})
 }
 
+// TestWhatWaitsForAHungChannelIsGivenBack: a message's retry by a channel that is well does not wait for the lease of its delivery by one
+// all of whose workers hang.
+func TestWhatWaitsForAHungChannelIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) {
+			o.Channels[0].Workers, o.Channels[0].Timeout, o.Channels[0].Breaker.Off = 1, time.Second, true
+			o.Backoff = func(int) time.Duration { return 5 * time.Second }
+		})
+		gate, open := newGate(t)
+		w.email.answer = func(context.Context, appio.Delivery) error { <-gate; return nil }
+		var mu sync.Mutex
+		first, took := map[appio.DeliveryID]time.Time{}, map[appio.DeliveryID]time.Duration{}
+		w.push.answer = func(_ context.Context, d appio.Delivery) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if at, again := first[d.ID]; again {
+				took[d.ID] = time.Since(at)
+				return nil
+			}
+			first[d.ID] = time.Now()
+			return errProvider
+		}
+		for i := range 10 {
+			w.enrol(personNumber(i), appio.Auto)
+		}
+		end := w.run()
+		defer end()
+		defer open()
+		s := w.put()
+		ms := make([]appio.Message, 10)
+		for i := range ms {
+			ms[i] = messageTo(personNumber(i))
+		}
+		_, err := s.SendBatch(t.Context(), ms)
+		require.NoError(t, err)
+		time.Sleep(20 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, first, 10)
+		require.Len(t, took, 10)
+		for _, d := range took {
+			require.Less(t, d, 7*time.Second)
+		}
+	})
+}
+
 // TestFlushEndsWhateverIsStuck: lanes with different numbers of pages, none of which can be taken, are each read to the end once, and not
 // until all happen to end together.
 func TestFlushEndsWhateverIsStuck(t *testing.T) {
