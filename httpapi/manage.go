@@ -105,14 +105,11 @@ func createService(c *call) (answer, error) {
 }
 
 // prepare is who may act for the organization that a payload names, and the service as the payload has it: what has no member in IO's
-// payloads stays as it was before.
+// payloads stays as it was before, the organization too: the engine refuses a draft for another than its own, 403.
 func (c *call) prepare(a *appio.Authority, p *ServicePayload, before appio.Service) (*appio.Authority, appio.Service, error) {
 	code, err := fiscalcode.ParseOrganization(p.Organization.FiscalCode)
 	if err != nil {
 		return nil, before, badParameters("organization.fiscal_code: 11 digits")
-	}
-	if before.ID != "" && code != a.Code() {
-		return nil, before, notAllowed() // a service changes hands by an offer
 	}
 	if code != a.Code() {
 		a = a.For(code)

@@ -568,6 +568,7 @@ func TestHistoryOfAService(t *testing.T) {
 			for _, i := range h.Items {
 				require.Equal(t, idOf(at), i.ID)
 				require.Equal(t, comune, i.Organization.FiscalCode)
+				require.Empty(t, i.Recipients)
 				require.Equal(t, "Educazione e formazione", i.Metadata.Topic.Name)
 				lines = append(lines, i.Status.Kind+" "+i.Status.Value+" "+i.Name+" "+i.Status.Reason)
 			}
@@ -663,6 +664,10 @@ func TestAggregators(t *testing.T) {
 	w.keyed(theirs, "GET", managed, nil).into(http.StatusOK, &page)
 	require.Equal(t, 2, page.Pagination.Count, "and what it has edited")
 	w.keyed(theirs, "PUT", "/api/v1/organizations/"+string(comune)+"/logo", object{"logo": logo(1, 1)}).status(http.StatusAccepted)
+
+	regional := w.created(theirs, "organization.fiscal_code", regione)
+	w.keyed(theirs, "PUT", regional, payload()).problem(http.StatusForbidden, "You are not allowed here") // a service does not change hands so
+	w.keyed(theirs, "DELETE", regional, nil).status(http.StatusNoContent)
 
 	acting := w.eng.Authority(regione).For(comune)
 	require.NoError(t, acting.PutManageKey(t.Context(), appio.ManageKey{ID: "per il comune", Role: appio.Administrator}))
