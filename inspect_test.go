@@ -53,7 +53,7 @@ func TestInspect(t *testing.T) {
 		for _, keys := range []Keyring{ring, nil} {
 			in, found := inspectAll(t, sound, keys)
 			require.Empty(t, found)
-			require.Equal(t, map[string]int64{"citizen": 8, "service": 5, "organization": 1, "API key": 3, "store": 1}, in.Owners)
+			require.Equal(t, map[string]int64{"citizen": 8, "service": 5, "organization": 1, "API key": 3, "store": 1, "statistics": 1}, in.Owners)
 			kinds := map[string]int64{}
 			for _, r := range w.dump {
 				kinds[recordKind(r.Owner, r.Key)]++

@@ -249,6 +249,9 @@ func (e *Engine) countDays(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.putClosed(ctx, day); err != nil { // where the count begins has not to be looked for again
+		return err
+	}
 	e.countedDays.Store(toMicro(day))
 	return nil
 }
