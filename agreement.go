@@ -397,7 +397,8 @@ var (
 )
 
 // For is another organization, for which this one acts as an aggregator: all but its members, with keys of its own. Each call is
-// ErrForbidden while the other does not name this one among its Aggregators, and if this handle is that of a group's key.
+// ErrForbidden while the other does not name this one among its Aggregators, and if this handle is that of a group's key, or of who acts
+// for this one as its aggregator: who names an aggregator does not name that one's own.
 func (a *Authority) For(code fiscalcode.Organization) *Authority {
 	return &Authority{e: a.e, code: code, via: a}
 }
@@ -410,10 +411,11 @@ func (a *Authority) check(ctx context.Context, need right) (serviceActor, error)
 		if err != nil {
 			return who, err
 		}
-		if need == toAdminister || who.group != "" {
+		if need == toAdminister || who.group != "" || who.acting {
 			return who, errNotAggregator
 		}
 		err = a.e.letsActFor(ctx, a.code, a.via.code)
+		who.acting = true
 		who.who = strings.TrimSpace(string(a.via.code) + " " + who.who)
 		return who, err
 	case a.key != nil:

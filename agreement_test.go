@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -267,6 +268,41 @@ func TestAggregators(t *testing.T) {
 	require.ErrorIs(t, err, appio.ErrForbidden, "not the other way round")
 	_, err = w.Authority(regione).For("00000000000").Drafts().Page(ctx, "", 0)
 	require.ErrorIs(t, err, appio.ErrForbidden)
+}
+
+// Who names an aggregator trusts that one, and nobody whom it has named itself: neither by a handle nor by a key.
+func TestAggregatorsHaveNone(t *testing.T) {
+	t.Parallel()
+	w, ctx := newOffice(t), t.Context()
+	const consorzio fiscalcode.Organization = "02342520158"
+	o, err := w.Organization(ctx, comune)
+	require.NoError(t, err)
+	o.Aggregators = []fiscalcode.Organization{regione}
+	require.NoError(t, w.PutOrganization(ctx, o))
+	require.NoError(t, w.PutOrganization(ctx, appio.Organization{Code: regione, Name: "Regione", Aggregators: []fiscalcode.Organization{consorzio}}))
+	_, err = w.Authority(comune).PutDraft(ctx, prepared())
+	require.NoError(t, err)
+
+	acting := w.Authority(consorzio).For(regione)
+	_, err = acting.PutDraft(ctx, prepared(func(s *appio.Service) { s.ID, s.Organization = "bollo", regione }))
+	require.NoError(t, err)
+	byKey, err := w.AuthorityByKey(ctx, w.manageKey(acting, appio.ManageKey{ID: "k", Role: appio.Administrator}), netip.Addr{})
+	require.NoError(t, err)
+	for _, a := range []*appio.Authority{acting, byKey} {
+		_, err = a.For(comune).Draft(ctx, mensa)
+		require.ErrorIs(t, err, appio.ErrForbidden)
+		_, err = a.For(comune).PutDraft(ctx, prepared(func(s *appio.Service) { s.ID = "tributi" }))
+		require.ErrorIs(t, err, appio.ErrForbidden)
+		_, err = a.For(comune).NewKey(ctx, mensa, appio.Primary)
+		require.ErrorIs(t, err, appio.ErrForbidden)
+		_, err = a.ForService(ctx, mensa)
+		require.ErrorIs(t, err, appio.ErrNotFound)
+		own, err := a.ForService(ctx, "bollo")
+		require.NoError(t, err)
+		require.Equal(t, regione, own.Code())
+	}
+	_, err = w.Authority(regione).For(comune).Draft(ctx, mensa)
+	require.NoError(t, err)
 }
 
 // TestStopsSurviveACrashAtEachStep lets the engine die at its n-th commit, for every n, before it is made and after: of an unpublishing, and

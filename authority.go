@@ -71,9 +71,10 @@ type ServiceEvent struct {
 
 // A serviceActor is who makes a change.
 type serviceActor struct {
-	by    ServiceActor
-	who   string
-	group string // the services of this one alone; empty: all
+	by     ServiceActor
+	who    string
+	group  string // the services of this one alone; empty: all
+	acting bool   // it is an aggregator, who acts for the organization and for nobody beyond
 }
 
 // PutDraft creates a service, with an ID of the caller's or, where it is empty, a new one, or edits the draft of one. Until a version
@@ -416,7 +417,7 @@ func (a *Authority) changeAs(ctx context.Context, who serviceActor, id ServiceID
 
 // actsOn is nil if the organization may act on another's service as its aggregator.
 func (a *Authority) actsOn(ctx context.Context, who serviceActor, m *managed) error {
-	if m.d == nil || who.group != "" || m.live != nil && m.live.Organization != m.d.Data.Organization {
+	if m.d == nil || who.group != "" || who.acting || m.live != nil && m.live.Organization != m.d.Data.Organization {
 		return errAnothers
 	}
 	return a.e.letsActFor(ctx, fiscalcode.Organization(m.d.Data.Organization), a.code)

@@ -271,7 +271,7 @@ func (a *Authority) checkKey(ctx context.Context, need right) (serviceActor, err
 			return serviceActor{}, err
 		}
 	}
-	return serviceActor{by: ByAuthority, who: strings.TrimSpace(r.Via + " " + r.ID), group: r.Group}, nil
+	return serviceActor{by: ByAuthority, who: strings.TrimSpace(r.Via + " " + r.ID), group: r.Group, acting: r.Via != ""}, nil
 }
 
 // readManageKey is the record of a key that has not ended.
