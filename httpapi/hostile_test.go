@@ -65,9 +65,24 @@ var echo = []route{
 		}
 	}},
 	{"GET /large", anybody, 0, func(*call) (answer, error) { return ok(raw{"text/plain", make([]byte, 64<<20)}), nil }},
+	{"GET /slowly", anybody, 0, func(*call) (answer, error) { return ok(stream{"text/plain", -1, &slowly{left: 3}}), nil }},
 	{"GET /panic", anybody, 0, func(*call) (answer, error) { panic("RSSMRA85M10H501S") }},
 	{"GET /never", anybody, 0, func(c *call) (answer, error) { <-c.ctx.Done(); return answer{}, c.ctx.Err() }},
 }
+
+// slowly is a stream that takes its time for each of some pieces.
+type slowly struct{ left int }
+
+func (s *slowly) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	s.left--
+	time.Sleep(400 * time.Millisecond)
+	return copy(p, strings.Repeat("x", 3000)), nil
+}
+
+func (s *slowly) Close() error { return nil }
 
 func served(t *testing.T, o *Options) *httptest.Server {
 	t.Helper()
@@ -186,6 +201,18 @@ func TestUnreadAnswers(t *testing.T) {
 	case <-time.After(15 * time.Second):
 		t.Fatal("the handler waits for who does not read")
 	}
+}
+
+// Who reads at once gets a stream whole, however long it takes to be made.
+func TestSlowStreams(t *testing.T) {
+	t.Parallel()
+	srv := served(t, &Options{Timeout: 100 * time.Millisecond})
+	resp, err := http.Get(srv.URL + "/slowly")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Len(t, b, 9000)
 }
 
 func TestTimeout(t *testing.T) {
