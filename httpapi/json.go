@@ -404,7 +404,11 @@ func (d *decoder) escaped(from int) (string, error) {
 		r, ok := d.unit()
 		if ok && utf16.IsSurrogate(r) {
 			var low rune
-			if low, ok = d.unit(); ok {
+			if ok = d.peek() == '\\'; ok {
+				d.at++
+				low, ok = d.unit()
+			}
+			if ok {
 				r = utf16.DecodeRune(r, low)
 				ok = r != utf8.RuneError
 			}
@@ -417,11 +421,8 @@ func (d *decoder) escaped(from int) (string, error) {
 	return "", d.malformed()
 }
 
-// unit reads what is behind a backslash, or the backslash too: u and four digits.
+// unit reads what is behind a backslash: u and four digits.
 func (d *decoder) unit() (rune, bool) {
-	if d.peek() == '\\' {
-		d.at++
-	}
 	if d.peek() != 'u' || d.at+5 > len(d.b) {
 		return 0, false
 	}

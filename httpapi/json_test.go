@@ -53,7 +53,7 @@ func TestDecode(t *testing.T) {
 	for body, says := range map[string]string{
 		``: "byte 0", ` `: "byte 1", `{`: "byte 1", `{"text":"x"`: "byte 11", `{"text":"x"}x`: "byte 12", `{"text":"x"}{}`: "byte 12", `{"text":"x",}`: "byte 12",
 		`{text:"x"}`: "byte 1", `{"text" "x"}`: "byte 8", `{"text":'x'}`: "byte 8", "{\"text\":\"\n\"}": "byte 9", `{"text":"\x"}`: "byte 10",
-		`{"text":"\u12"}`: "not JSON", `{"text":"\ud83d"}`: "not JSON", `{"text":"\ud83dx"}`: "not JSON", `{"text":"\udc00\ud800"}`: "not JSON", `{"text":"\u+123"}`: "not JSON",
+		`{"text":"\u12"}`: "not JSON", `{"text":"\ud83d"}`: "not JSON", `{"text":"\ud83dx"}`: "not JSON", `{"text":"\ud83dude00"}`: "not JSON", `{"text":"\udc00\ud800"}`: "not JSON", `{"text":"\u+123"}`: "not JSON",
 		`{"x":01,"text":""}`: "not JSON", `{"x":.1}`: "not JSON", `{"x":1.}`: "not JSON", `{"x":1e}`: "not JSON", `{"x":-}`: "not JSON", `{"x":+1}`: "not JSON",
 		`{"x":NaN}`: "not JSON", `{"x":tru}`: "not JSON", `{"x":truely}`: "not JSON", `{"x":[1,]}`: "not JSON", `{"x":[1 2]}`: "not JSON", `{"x":{"a"}}`: "not JSON",
 		"{\"text\":\"\xff\"}": "UTF-8", "{\"text\":\"\xed\xa0\x80\"}": "UTF-8", "\ufeff{}": "byte 0",
