@@ -627,6 +627,8 @@ func TestLogos(t *testing.T) {
 	}
 	w.keyed(keyOf+string(mensa), "PUT", "/api/v1/organizations/"+string(regione)+"/logo", object{"logo": small}).problem(http.StatusForbidden, "You are not allowed here")
 	w.keyed(key, "PUT", "/api/v1/organizations/123/logo", object{"logo": small}).problem(http.StatusBadRequest, "Bad parameters")
+	w.service(appio.Service{ID: tributi, Name: "Tributi", State: appio.Live, Scopes: []appio.Scope{appio.WriteMessages, appio.ReadMessages}})
+	w.keyed(keyOf+string(tributi), "PUT", org, object{"logo": small}).problem(http.StatusForbidden, "You are not allowed here")
 	w.ask("PUT", org, object{"logo": small}).problem(http.StatusUnauthorized, "Unauthorized")
 	w.keyed(strings.Repeat("k", 40), "PUT", org, object{"logo": small}).problem(http.StatusUnauthorized, "Unauthorized")
 }
