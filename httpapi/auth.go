@@ -40,9 +40,18 @@ func (c *call) authenticate() error {
 		if err != nil {
 			return err
 		}
+		if c.isOthers() {
+			return problem(http.StatusForbidden, "", "The request is another site's.")
+		}
 		c.citizen, c.identity = c.e.Citizen(id), id
 	}
 	return nil
+}
+
+// isOthers reports whether a page of another site has the citizen's browser make the request, with their cookie. Some need no body, and
+// change something by a GET even: to open a message is to accept its precondition. Who sends a token of their own is asked by the browser first.
+func (c *call) isOthers() bool {
+	return c.r.Header.Get("Sec-Fetch-Site") == "cross-site" && c.r.Header.Get("Authorization") == ""
 }
 
 func (c *call) authenticateService() error {

@@ -139,6 +139,27 @@ func TestWhoACitizenIs(t *testing.T) {
 	}
 }
 
+// A page of another site that has the citizen's browser ask, with their cookie, gets nothing done: neither by what has no body, nor by a GET that
+// accepts something.
+func TestOtherSites(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil, &httpapi.Options{Citizen: func(r *http.Request) (appio.Identity, error) {
+		if c, err := r.Cookie("session"); err == nil {
+			return appio.Identity{Code: fiscalcode.Person(c.Value), Level: appio.L2}, nil
+		}
+		return appio.Identity{Code: ada, Level: appio.L2}, nil
+	}})
+	for _, p := range pathsOfCitizens {
+		ask := func(headers ...string) answered {
+			return w.ask(p.method, p.path, p.body, append(headers, "Cookie", "session="+string(ada), "Content-Type", "application/json")...)
+		}
+		require.Equal(t, "The request is another site's.", ask("Sec-Fetch-Site", "cross-site").problem(403, "").Detail)
+		for _, own := range [][]string{nil, {"Sec-Fetch-Site", "same-origin"}, {"Sec-Fetch-Site", "none"}, {"Sec-Fetch-Site", "cross-site", "Authorization", "Bearer x"}} {
+			require.NotEqual(t, 403, ask(own...).StatusCode, "%s %s %v", p.method, p.path, own)
+		}
+	}
+}
+
 // unmatched is what a handler without citizens answers: another path of the senders' may have the same form.
 func (w *world) unmatched(path string) int {
 	if strings.HasPrefix(path, "/api/v1/") {

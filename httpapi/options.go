@@ -16,7 +16,8 @@ import (
 type Options struct {
 	// Citizen says which citizen makes a request, as the host's login knows them, by a session's token for example. An error that is
 	// appio.ErrUnauthorized (nobody is logged in) answers 401, appio.ErrForbidden 403, any other 500, and is logged. Nil: there are no
-	// paths for citizens.
+	// paths for citizens. Where it goes by a cookie, what another site's page asks for is 403: a browser says so in Sec-Fetch-Site. A request
+	// with an Authorization header is not looked at.
 	Citizen func(*http.Request) (appio.Identity, error)
 
 	// Person says what the login knows of the citizen who makes a request beside that, after Citizen has said who it is. Nil: nothing, and
