@@ -46,7 +46,9 @@ func (a *Authority) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string
 	if err != nil {
 		return "", err
 	}
-	generation := d.Slots[k].Generation + 1
+	// By the clock, so that a store that was restored does not come to a key again that was used, and ended, after its backup was made.
+	before := d.Slots[k].Generation
+	generation := max(before+1, uint64(max(toMicro(micro(a.e.now())), 0)))
 	key, of, err := a.e.codec.derivedKey(0, id, k, generation)
 	if err != nil {
 		return "", err
@@ -56,7 +58,7 @@ func (a *Authority) NewKey(ctx context.Context, id ServiceID, k KeySlot) (string
 		if err != nil {
 			return nil, nil, err
 		}
-		if now.Slots[k].Generation != generation-1 {
+		if now.Slots[k].Generation != before {
 			return nil, nil, fmt.Errorf("%w: the slot was changed meanwhile", ErrConflict)
 		}
 		s, err = a.e.managing(who, func(m *managed) error {

@@ -1,7 +1,9 @@
 package appio_test
 
 import (
+	"bytes"
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +147,43 @@ func (k *twoKeys) Key(id uint32) ([]byte, error) {
 }
 
 // The use of a key is noted once an hour, whatever the calls.
+// A key that was used, and ended, after a backup was made does not come again with the next rotation of the store that is restored from it.
+func TestEndedKeysDoNotComeBack(t *testing.T) {
+	t.Parallel()
+	ctx, path, restored := t.Context(), filepath.Join(t.TempDir(), "io.db"), filepath.Join(t.TempDir(), "io.db")
+	e, err := appio.Open(path, nil)
+	require.NoError(t, err)
+	a := e.Authority(comune)
+	_, err = a.PutDraft(ctx, prepared())
+	require.NoError(t, err)
+	kept, err := a.NewKey(ctx, mensa, appio.Primary)
+	require.NoError(t, err)
+	var backup bytes.Buffer
+	require.NoError(t, e.Backup(ctx, &backup))
+	ended := map[string]bool{}
+	for range 3 {
+		k, err := a.NewKey(ctx, mensa, appio.Primary)
+		require.NoError(t, err)
+		ended[k] = true
+	}
+	require.NoError(t, e.Close())
+
+	require.NoError(t, appio.Restore(ctx, &backup, restored))
+	copyKeys(t, path, restored)
+	e, err = appio.Open(restored, nil)
+	require.NoError(t, err)
+	defer e.Close()
+	a = e.Authority(comune)
+	keys, err := a.Keys(ctx, mensa)
+	require.NoError(t, err)
+	require.Equal(t, kept, keys.Primary)
+	for range 3 {
+		k, err := a.NewKey(ctx, mensa, appio.Primary)
+		require.NoError(t, err)
+		require.False(t, ended[k])
+	}
+}
+
 func TestUseOfKeys(t *testing.T) {
 	t.Parallel()
 	h := newHookedStore()
