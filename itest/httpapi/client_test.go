@@ -16,12 +16,15 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/httpapi"
 	"github.com/appio-go/appio/itest/httpapi/ioclient"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	comune  = fiscalcode.Organization("15376371009")
