@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,9 +37,26 @@ var example []byte
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(underGoRun(ctx), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// underGoRun is ctx, which also ends with the go command that runs the program from its cache: that one keeps SIGTERM to itself.
+func underGoRun(ctx context.Context) context.Context {
+	exe, err := os.Executable()
+	if err != nil || !strings.Contains(exe, "go-build") {
+		return ctx
+	}
+	ctx, stop := context.WithCancel(ctx)
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent {
+			time.Sleep(50 * time.Millisecond)
+		}
+		stop()
+	}()
+	return ctx
 }
 
 // run is the program without its process; it returns the exit code.

@@ -268,6 +268,29 @@ func TestCitizens(t *testing.T) {
 	p.stop()
 }
 
+// A program of the go command's cache, as this test is, ends with who has started it.
+func TestUnderGoRun(t *testing.T) {
+	t.Parallel()
+	if !strings.Contains(os.Args[0], "go-build") {
+		t.Skip("this test was built to stay")
+	}
+	db := filepath.Join(t.TempDir(), "server.db")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `"$0" "$@" & wait`, os.Args[0], "-addr", "127.0.0.1:0", "-db", db)
+	cmd.Env = append(os.Environ(), asServer+"=1")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	stdout := bufio.NewReader(out)
+	line, err := stdout.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "listening on ")
+	require.NoError(t, cmd.Process.Kill())
+	_, err = stdout.ReadString('\n')
+	require.ErrorIs(t, err, io.EOF, "it has ended")
+	_ = cmd.Wait()
+	start(t, "-db", db).stop()
+}
+
 // Without a file nothing is left.
 func TestTemporary(t *testing.T) {
 	dir := t.TempDir()
