@@ -42,7 +42,8 @@ type Options struct {
 	MaxMessage  int64 // the most bytes of what a system says of a message; 0: 256 KiB
 	MaxDocument int64 // the most bytes of a document; 0: 10 MiB
 
-	// Concurrent is how many requests to the system of one configuration there may be at a time; more are appio.ErrLimited. 0: 64.
+	// Concurrent is how many requests to the system of one configuration there may be at a time, and an eighth of it, but 4 at least, for
+	// one citizen, who may read slowly; more are appio.ErrLimited. 0: 64.
 	Concurrent int
 
 	// Sign adds to a request what a system wants that asks for requests signed by the citizen's app (IO's Lollipop headers), which the host has from
@@ -57,7 +58,13 @@ type Reader struct {
 
 	mu      sync.Mutex
 	clients map[[sha256.Size]byte]*netguard.Client // by certificates
-	asking  map[appio.ConfigurationID]int
+	asking  map[asker]int
+}
+
+// An asker is a citizen who asks a configuration's system; without one, all of them.
+type asker struct {
+	of  appio.ConfigurationID
+	who fiscalcode.Person
 }
 
 // maxClients is where all are forgotten, to begin again.
@@ -68,7 +75,7 @@ func New(e *appio.Engine, o *Options) (*Reader, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	r := &Reader{e: e, o: *o, clients: map[[sha256.Size]byte]*netguard.Client{}, asking: map[appio.ConfigurationID]int{}}
+	r := &Reader{e: e, o: *o, clients: map[[sha256.Size]byte]*netguard.Client{}, asking: map[asker]int{}}
 	if min(o.Timeout, o.Transfer) < 0 || min(o.MaxMessage, o.MaxDocument) < 0 || o.Concurrent < 0 {
 		return nil, &appio.FieldError{Field: "Options", Rule: "not negative"}
 	}
@@ -153,18 +160,22 @@ func trust(s *appio.RemoteSystem, base *tls.Config) (*tls.Config, error) {
 }
 
 // enter takes a place among those who ask a configuration's system; leave gives it back.
-func (r *Reader) enter(id appio.ConfigurationID) (leave func(), err error) {
+func (r *Reader) enter(id appio.ConfigurationID, who fiscalcode.Person) (leave func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.asking[id] >= r.o.Concurrent {
+	all, one := asker{of: id}, asker{id, who}
+	if r.asking[all] >= r.o.Concurrent || r.asking[one] >= max(r.o.Concurrent/8, 4) {
 		return nil, &appio.LimitedError{After: time.Second}
 	}
-	r.asking[id]++
+	r.asking[all]++
+	r.asking[one]++
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.asking[id]--; r.asking[id] == 0 {
-			delete(r.asking, id)
+		for _, a := range []asker{all, one} {
+			if r.asking[a]--; r.asking[a] == 0 {
+				delete(r.asking, a)
+			}
 		}
 	}), nil
 }
@@ -186,7 +197,7 @@ func (r *Reader) ask(ctx context.Context, m *appio.InboxMessage, path, query, ac
 	if err != nil {
 		return nil, nil, err
 	}
-	leave, err := r.enter(c.ID)
+	leave, err := r.enter(c.ID, m.To)
 	if err != nil {
 		return nil, nil, err
 	}

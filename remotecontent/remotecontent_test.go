@@ -700,6 +700,35 @@ func TestHostileSystems(t *testing.T) {
 		require.Zero(t, w.asked.Load())
 	})
 
+	t.Run("are not held by one citizen who reads slowly", func(t *testing.T) {
+		t.Parallel()
+		w := setup(t, func(o *remotecontent.Options) { o.Concurrent = 6 })
+		w.says(200, "application/pdf", string(pdf))
+		id := w.send(nothing)
+		anna := w.Citizen(appio.Identity{Code: appiotest.Anna, Level: appio.L2})
+		require.NoError(t, anna.SetMode(t.Context(), appio.Auto))
+		m := appiotest.Message(appiotest.Anna)
+		m.Remote = &appio.RemoteContent{ID: "7", Configuration: w.conf.ID, Attachments: true}
+		sent, err := w.Sender(service).Send(t.Context(), m)
+		require.NoError(t, err)
+		var open []io.Closer
+		for range 4 {
+			d, err := w.reader.Attachment(t.Context(), w.citizen, id, "a")
+			require.NoError(t, err)
+			open = append(open, d.Body)
+		}
+		_, err = w.reader.Attachment(t.Context(), w.citizen, id, "a")
+		require.ErrorIs(t, err, appio.ErrLimited)
+		d, err := w.reader.Attachment(t.Context(), anna, sent.ID, "a")
+		require.NoError(t, err, "somebody else is let in")
+		for _, c := range append(open, d.Body) {
+			require.NoError(t, c.Close())
+		}
+		d, err = w.reader.Attachment(t.Context(), w.citizen, id, "a")
+		require.NoError(t, err)
+		require.NoError(t, d.Body.Close())
+	})
+
 	t.Run("that are slow hold up their own readers alone", func(t *testing.T) {
 		t.Parallel()
 		w := setup(t, func(o *remotecontent.Options) { o.Concurrent = 4 })
