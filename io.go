@@ -631,7 +631,7 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 			return 0, err
 		}
 	}
-	if err := e.countDays(ctx); err != nil && !errors.Is(err, store.ErrFull) { // a clean-up may make room
+	if err := e.tryCountDays(ctx); err != nil {
 		return 0, err
 	}
 	until := e.now()
@@ -657,7 +657,7 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		if taken > 0 || cleaned {
 			d.again()
 		} else if !more {
-			return 0, e.countDays(ctx)
+			return 0, e.tryCountDays(ctx)
 		}
 	}
 }

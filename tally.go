@@ -256,6 +256,16 @@ func (e *Engine) countDays(ctx context.Context) error {
 	return nil
 }
 
+// tryCountDays is countDays for who has other work to do: what cannot be read, and a store without room, hold up nothing else.
+func (e *Engine) tryCountDays(ctx context.Context) error {
+	err := e.countDays(ctx)
+	if err == nil || fatal(err) || ctx.Err() != nil {
+		return err
+	}
+	e.log().Error("a day's statistics could not be counted, and will be", "err", err)
+	return nil
+}
+
 // keepDay sets a service's figures of a day.
 func (e *Engine) keepDay(id ServiceID, day time.Time, figures *dayRecord) *op {
 	key := dayKey(day)
