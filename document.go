@@ -98,7 +98,7 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 	if err != nil {
 		return Document{}, err
 	}
-	if err := s.authorize(svc); err != nil {
+	if err := s.allowed(svc, WriteMessages); err != nil {
 		return Document{}, err
 	}
 	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {

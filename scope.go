@@ -12,7 +12,7 @@ import (
 type Scope string
 
 const (
-	WriteMessages Scope = "ApiMessageWrite"           // Send
+	WriteMessages Scope = "ApiMessageWrite"           // Send, PutDocument
 	ReadMessages  Scope = "ApiMessageRead"            // Status
 	ReadProfiles  Scope = "ApiLimitedProfileRead"     // CanContact
 	ReadFeed      Scope = "ApiSubscriptionsFeedRead"  // who has said yes and no, by day
