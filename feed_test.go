@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -444,8 +445,9 @@ func TestStoppedBeforeTheFeed(t *testing.T) {
 		require.NoError(t, w.person(giuseppe).SetMode(t.Context(), appio.Auto))
 
 		ctx, stop := context.WithCancel(t.Context())
+		var seen atomic.Int64
 		store.onRead(func() error {
-			if reads--; reads < 0 {
+			if seen.Add(1) > int64(reads) {
 				stop()
 			}
 			return nil
