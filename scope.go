@@ -12,7 +12,7 @@ import (
 type Scope string
 
 const (
-	WriteMessages Scope = "ApiMessageWrite"           // Send, PutDocument
+	WriteMessages Scope = "ApiMessageWrite"           // Send, PutDocument, Activate
 	ReadMessages  Scope = "ApiMessageRead"            // Status
 	ReadProfiles  Scope = "ApiLimitedProfileRead"     // CanContact
 	ReadFeed      Scope = "ApiSubscriptionsFeedRead"  // who has said yes and no, by day

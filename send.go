@@ -688,7 +688,9 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 }
 
 // Activate says whether a Special service serves a citizen, and since when (zero: now). It may be said before the citizen
-// comes. An end of the activation is in force when Activate returns: see [InFlightError].
+// comes. An end of the activation is in force when Activate returns: see [InFlightError]. An end may be said of anybody; Pending
+// and Active only of whom the service may write to: nobody once it is stopped, in trial its authorised recipients. It is for keys with the
+// scope WriteMessages.
 func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activation, since time.Time) error {
 	if a != Inactive && a != Pending && a != Active {
 		return invalid("Activation", "Inactive, Pending or Active")
@@ -703,11 +705,16 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 	if err != nil {
 		return err
 	}
-	if err := s.authorize(svc); err != nil {
+	if err := s.allowed(svc, WriteMessages); err != nil {
 		return err
 	}
 	if svc.Category != Special {
 		return fmt.Errorf("%w: the service is not Special", ErrForbidden)
+	}
+	if a != Inactive {
+		if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+			return err
+		}
 	}
 	if since.IsZero() {
 		since = s.e.now()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"sync"
@@ -390,6 +391,31 @@ func TestSpecial(t *testing.T) {
 		require.NoError(t, s.Activate(ctx, giuseppe, appio.Inactive, time.Time{}))
 		st, _ = status(w, s)
 		require.Equal(t, appio.Rejected, st)
+	})
+
+	t.Run("begins only for whom the service may write to, by a key that may", func(t *testing.T) {
+		t.Parallel()
+		w, s := setup(t)
+		ctx := t.Context()
+		svc, err := w.Service(ctx, mensa)
+		require.NoError(t, err)
+		svc.State, svc.Trial = appio.Trial, []fiscalcode.Person{anna}
+		require.NoError(t, w.PutService(ctx, svc))
+		require.ErrorIs(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}), appio.ErrForbidden)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Inactive, time.Time{}))
+		require.NoError(t, s.Activate(ctx, anna, appio.Active, time.Time{}))
+		svc.State, svc.Scopes = appio.Live, []appio.Scope{appio.ReadMessages}
+		require.NoError(t, w.PutService(ctx, svc))
+		key, err := w.NewKey(ctx, mensa, appio.Primary)
+		require.NoError(t, err)
+		byKey, err := w.SenderByKey(ctx, key, netip.Addr{})
+		require.NoError(t, err)
+		require.ErrorIs(t, byKey.Activate(ctx, giuseppe, appio.Active, time.Time{}), appio.ErrForbidden)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}))
+		svc.State = appio.Stopped
+		require.NoError(t, w.PutService(ctx, svc))
+		require.ErrorIs(t, s.Activate(ctx, giuseppe, appio.Active, time.Time{}), appio.ErrForbidden)
+		require.NoError(t, s.Activate(ctx, giuseppe, appio.Inactive, time.Time{}))
 	})
 
 	t.Run("a pending activation counts for a day", func(t *testing.T) {
