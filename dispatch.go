@@ -195,7 +195,7 @@ func (d *dispatcher) claim(ctx context.Context, base store.Lane, n int, lanes ma
 			_ = failpoint.Hit("dispatch/claimed")
 		}
 		if able > len(ops)/2 {
-			most = manyClaims
+			most += fewClaims
 		}
 		claims, ops = nil, nil
 	}
@@ -220,12 +220,9 @@ func (d *dispatcher) claim(ctx context.Context, base store.Lane, n int, lanes ma
 	return taken, moved, refused
 }
 
-// fewClaims are those that the writer is given together while there is not much room, so that what is accepted meanwhile does not
-// wait for many that come to nothing.
-const (
-	fewClaims  = 16
-	manyClaims = 4096
-)
+// fewClaims are how many the writer is given together at first, and how many more each time that most of them came to something: so what
+// is accepted meanwhile does not wait for many, and where much is due it soon goes in large steps.
+const fewClaims = 4
 
 // read is a page of each of some lanes, from where advance left off.
 func (l *laneReader) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {

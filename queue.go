@@ -73,7 +73,23 @@ func (q *channelQueue) admits(own int) bool {
 // has reports whether there is room now for one more item of a service that has own items at the channel. It is called with d.mu held.
 func (q *channelQueue) has(service ServiceID, own int) bool {
 	e := q.d.e
-	return q.admits(own) && own < e.pacing.room(service) && q.hung < q.route.Workers && q.pending+q.reserved < q.line.room(e.now())
+	return q.admits(own) && q.paced(service, own) && q.hung < q.route.Workers && q.pending+q.reserved < q.line.room(e.now())
+}
+
+// paced reports whether a service's rate lets it have one more: over all channels no more than it may deliver before the leases end, or
+// most of it would be given back; and a few in any case, so that one channel does not take it all from the others.
+func (q *channelQueue) paced(service ServiceID, own int) bool {
+	most := q.d.e.pacing.room(service)
+	if own < fewItems || most == mostRoom {
+		return own < most
+	}
+	all := 0
+	for _, o := range q.d.queues {
+		if s := o.shares[service]; s != nil {
+			all += s.pending + s.reserved
+		}
+	}
+	return all < most
 }
 
 // share is a service's. It is called with d.mu held, as are all methods of a share.
