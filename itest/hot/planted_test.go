@@ -16,8 +16,8 @@ func TestPlantedBugs(t *testing.T) {
 	}
 	const flooded = "a choice in a flood|the flood was over before the choice"
 	planted.Run(t, planted.Build(t),
-		planted.Bug{Name: "choice-last", Env: "APPIO_PLANT=choice-last", Test: "TestAChoiceInAFlood", Says: flooded, Rounds: 2},
-		planted.Bug{Name: "choice-crowded", Env: "APPIO_PLANT=choice-crowded", Test: "TestAChoiceInAFlood", Says: flooded, Rounds: 2},
+		planted.Bug{Name: "choice-last", Env: "APPIO_PLANT=choice-last", Test: "TestAChoiceInAFlood", Says: flooded, Rounds: 8},
+		planted.Bug{Name: "choice-crowded", Env: "APPIO_PLANT=choice-crowded", Test: "TestAChoiceInAFlood", Says: flooded, Rounds: 8},
 		planted.Bug{Name: "lease-sat-out", Env: "APPIO_PLANT=lease-sat-out", Test: "TestFourEnginesWriteToOneCitizen", Says: "revocations under fire", Rounds: 2},
 		planted.Bug{Name: "void-at-once", Env: "APPIO_PLANT=void-at-once", Test: "TestALongHistory", Says: "a first revocation", Rounds: 4},
 	)
