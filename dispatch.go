@@ -222,7 +222,7 @@ func (d *dispatcher) claim(ctx context.Context, base store.Lane, n int, lanes ma
 
 // fewClaims are how many the writer is given together at first, and how many more each time that most of them came to something: so what
 // is accepted meanwhile does not wait for many, and where much is due it soon goes in large steps.
-const fewClaims = 4
+const fewClaims = 5
 
 // read is a page of each of some lanes, from where advance left off.
 func (l *laneReader) read(ctx context.Context, base store.Lane, n int, until time.Time) (map[store.Lane][]store.Record, error) {
