@@ -2,13 +2,13 @@ package httpapi
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/punctual"
 	"github.com/appio-go/appio/pagopa"
 )
 
@@ -110,7 +110,7 @@ func submit(c *call) (answer, error) {
 		return answer{}, err
 	}
 	res, err := c.sender.Send(c.ctx, m)
-	c.wait(rand.N(blur))
+	c.evenOut()
 	if err != nil {
 		return answer{}, c.unsent(&m, err)
 	}
@@ -284,17 +284,14 @@ type SentMessage struct {
 	Content          *MessageContent `json:"content,omitempty"`
 }
 
-// Who is not known and who refused take times that are apart by some microseconds, since their records are elsewhere. Two waits hide that;
-// they cost neither work nor throughput. What has to be written takes as long as the disk does, and is answered up to blur later, by chance:
-// who asks about one person could tell from ten thousands of answers, not from hundreds. What is only read takes some 30 µs, and is answered
-// after evenTime.
-const blur, evenTime = time.Millisecond, time.Millisecond
+// Who is not known and who refused take times that are apart by some 30 µs, since their records are elsewhere. So an answer to either leaves
+// at a moment that is set when the request begins: evenTime later, or the first multiple of it by which there is an answer. That costs
+// neither work nor throughput. What reading takes is hidden; of what writing takes, there is left how often 30 µs decide between two
+// multiples.
+const evenTime = 5 * time.Millisecond
 
-func (c *call) wait(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-c.ctx.Done():
-	}
+func (c *call) evenOut() {
+	punctual.Wait(c.ctx, c.began.Add(time.Since(c.began).Truncate(evenTime)+evenTime))
 }
 
 // sent answers what became of a message: 403 for another service's, 404 on another recipient's path.
@@ -305,7 +302,7 @@ func sent(c *call) (answer, error) {
 	}
 	id := appio.MessageID(c.r.PathValue("id"))
 	m, err := c.sender.Message(c.ctx, to, id)
-	c.wait(evenTime - time.Since(c.began))
+	c.evenOut()
 	if errors.Is(err, appio.ErrNotFound) {
 		return answer{}, notFound("Message not found")
 	}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package punctual
+
+func newAlarm() alarm { return newPlain() }
