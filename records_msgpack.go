@@ -7,8 +7,8 @@ import (
 )
 
 // The records of each message are written, and those that it is decided by read, field by field here: through the library that
-// is for the others they took a tenth of all time. The tags in records.go say what the fields are called, and the library is the
-// judge of every byte: TestRecordsAreWrittenAsTheirTagsSay.
+// is for the others they took a tenth of all time. The tags say what the fields are called, and the library is the judge of every
+// byte: TestRecordsAreWrittenAsTheirTagsSay.
 
 // A packer is a record that is written field by field.
 type packer interface {
