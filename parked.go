@@ -10,6 +10,9 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
+// Parked lists deliveries that gave up, oldest first, forwards only: a Prev cursor is ErrInvalid.
+func (e *Engine) Parked() List[ParkedDelivery] { return newList(e, "parked", e.listParked) }
+
 func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found[ParkedDelivery], err error) {
 	if p.before {
 		return f, invalid("Cursor", "parked deliveries are listed forwards only")

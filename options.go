@@ -1,0 +1,154 @@
+package appio
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/appio-go/appio/blob"
+)
+
+// Options configures an [Engine]. A nil *Options is a zero one: messages reach the inbox and nothing else.
+type Options struct {
+	// Channels lists how citizens can be reached beside the inbox. Names must be unique.
+	Channels []Route
+
+	// Payments follows payment notices: what is sent, scanned and paid from then on. Nil: messages may have notices, and
+	// [Engine.Settle], [Citizen.Pay] and [Citizen.ScanNotice] are ErrUnsupported.
+	Payments PaymentGateway
+
+	// Reminders reminds citizens who want it of what they have not read or paid, and of deadlines. Nil: nobody is reminded.
+	Reminders *ReminderSchedule
+
+	// DigestHour is the hour at which digests go out, in Italian time: see Preference.Digest. From 1 to 23; 0: 8.
+	DigestHour int
+
+	// PaymentTimeout bounds one call of Payments; 0: 10 s. There are 256 calls at a time; more wait within their own time.
+	PaymentTimeout time.Duration
+
+	// Observer is told of each operation, for traces and metrics. Nil: nobody is.
+	Observer Observer
+
+	// Logger gets what no caller can be told. Nil: slog.DiscardHandler. Codes, addresses and texts are never logged.
+	Logger *slog.Logger
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+
+	// Keys gives the engine keys that seal records and make pseudonyms. Nil: Open makes one in the file's name + ".key",
+	// with a new file only (an old file without its key is store.ErrKey); New answers ErrInvalid. See FileKeys, RandomKeys.
+	Keys Keyring
+
+	// Documents keeps what messages carry: see [Document]. Nil: Open makes a directory, the file's name + ".documents", when there is
+	// something to keep; with New there are none.
+	Documents blob.Store
+
+	// MaxDocument is the most bytes of a document; 0: 10 MiB.
+	MaxDocument int64
+
+	// Plain leaves records unsealed, with checksums: for tests and comparisons. A store is plain or sealed for good.
+	Plain bool
+
+	// Backoff is the delay before the next attempt of a delivery, from 1. Nil: exponential to an hour, with full jitter.
+	Backoff func(attempt int) time.Duration
+
+	// DeletionGrace is how long a deletion that a citizen asks for can be taken back: see [Citizen.RequestData]. 0: 6 days; negative: it
+	// begins at once.
+	DeletionGrace time.Duration
+
+	// FeedDays is for how many days after its end a day of the subscriptions feed is kept, at most 90: see [Sender.SubscriptionsFeed].
+	// 0: there is no feed, and nothing is kept for it; days of an earlier engine that had one are deleted at their time.
+	FeedDays int
+
+	// Statistics counts what becomes of each service's messages: see [Engine.Statistics]. It takes a few percent of CPU time, and of the file,
+	// for each message. What was sent without it is not counted.
+	Statistics bool
+
+	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
+	MaxAttempts int
+
+	// Lease is how long work is claimed; 0: 30 s. DeliverTimeout bounds one Deliver; 0: 20 s. Margin is kept between them; 0: 2 s.
+	// DeliverTimeout and Margin together are at most nine tenths of Lease: the rest is for waiting until a worker is free.
+	// MaxSkew is how far clocks of processes on one store may differ; 0: 2 s.
+	Lease, DeliverTimeout, Margin, MaxSkew time.Duration
+
+	// RevokeWait bounds how long a revocation waits for deliveries under way. 0: five seconds.
+	RevokeWait time.Duration
+
+	// Drain bounds how long Run waits for deliveries under way after its context ended. 0: twenty seconds.
+	Drain time.Duration
+
+	// ContactRate is how often a second one service may ask CanContact; ten times as many at once. 0: 20.
+	ContactRate float64
+
+	// SendRate is how many messages a second a service may send that has no SendRate of its own, and DeliveryRate how many of its
+	// deliveries a second go out, likewise; 0: no limit. As many as in a second at once. Each engine counts for itself. What is above
+	// SendRate is refused with a [LimitedError]; what is above DeliveryRate waits.
+	SendRate, DeliveryRate float64
+}
+
+func (o *Options) complete() error {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&o.Lease, 30*time.Second)
+	set(&o.DeliverTimeout, 20*time.Second)
+	set(&o.Margin, 2*time.Second)
+	set(&o.MaxSkew, 2*time.Second)
+	set(&o.RevokeWait, 5*time.Second)
+	set(&o.Drain, 20*time.Second)
+	set(&o.PaymentTimeout, 10*time.Second)
+	set(&o.DeletionGrace, 6*24*time.Hour)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Backoff == nil {
+		o.Backoff = defaultBackoff
+	}
+	if o.MaxAttempts == 0 {
+		o.MaxAttempts = 10
+	}
+	if o.DigestHour == 0 {
+		o.DigestHour = 8
+	}
+	if o.ContactRate == 0 {
+		o.ContactRate = 20
+	}
+	if o.MaxDocument == 0 {
+		o.MaxDocument = documentSize
+	}
+	o.Channels = slices.Clone(o.Channels)
+	switch {
+	case o.MaxDocument < 0 || o.MaxDocument > mostDocument:
+		return invalid("Options.MaxDocument", "0 to 1 GiB")
+	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain, o.PaymentTimeout) < 0:
+		return invalid("Options", "durations of 0 or more")
+	case o.DeliverTimeout > o.longest():
+		return invalid("Options.DeliverTimeout", "at most nine tenths of Lease, less Margin")
+	case o.DigestHour < 0 || o.DigestHour > 23:
+		return invalid("Options.DigestHour", "1 to 23")
+	case o.FeedDays < 0 || o.FeedDays > maxFeedDays:
+		return invalid("Options.FeedDays", "0 to 90")
+	case o.MaxAttempts < 0:
+		return invalid("Options.MaxAttempts", "0 or more")
+	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
+		return invalid("Options.ContactRate", "0 to 1e9")
+	case !validRate(o.SendRate):
+		return invalid("Options.SendRate", "0 to 1e9")
+	case !validRate(o.DeliveryRate):
+		return invalid("Options.DeliveryRate", "0 to 1e9")
+	}
+	var err error
+	if o.Reminders, err = o.Reminders.complete(); err != nil {
+		return err
+	}
+	return validRoutes(o.Channels, o)
+}
+
+// longest is how long a delivery may take: a lease holds it, with the margin, and some time to wait for a worker.
+func (o *Options) longest() time.Duration { return o.Lease - o.Lease/10 - o.Margin }
