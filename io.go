@@ -244,6 +244,36 @@ func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, a
 	return d, nil
 }
 
+// eachDue does what change says of each record that is due by until in n lanes, by pages; nil: nothing.
+func (e *Engine) eachDue(ctx context.Context, lanes store.Lane, n int, until time.Time, change func(store.Record) *op) error {
+	for lane := range store.Lane(n) {
+		q := store.DueQuery{Lanes: []store.Lane{lanes + lane}, Until: until, Limit: 256}
+		for {
+			recs, err := e.store.Due(ctx, q)
+			if err != nil {
+				return err
+			}
+			var ops []*op
+			for i := range recs {
+				if o := change(recs[i]); o != nil {
+					ops = append(ops, o)
+				}
+			}
+			for _, err := range e.writer.do(ctx, ops...) {
+				if err != nil {
+					return err
+				}
+			}
+			if len(recs) < q.Limit {
+				break
+			}
+			last := recs[len(recs)-1]
+			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		}
+	}
+	return nil
+}
+
 // saw keeps what Commit last answered, for Health. A store that has failed stays so.
 func (e *Engine) saw(err error) {
 	switch p := e.failure.Load(); {

@@ -87,30 +87,16 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	if len(ids) > 0 { // each once, and also what was parked while the clock was ahead
 		until = farFuture
 	}
-	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: until, Limit: 256}
-	for {
-		recs, err := e.store.Due(ctx, q)
-		if err != nil {
-			return err
+	err := e.eachDue(ctx, laneParked, 1, until, func(rec store.Record) *op {
+		id := DeliveryID(strings.TrimPrefix(string(rec.Key), prefixParked))
+		if len(ids) > 0 && !missing[id] {
+			return nil
 		}
-		var ops []*op
-		for i := range recs {
-			id := DeliveryID(strings.TrimPrefix(string(recs[i].Key), prefixParked))
-			if len(ids) == 0 || missing[id] {
-				delete(missing, id)
-				ops = append(ops, e.replayOp(recs[i]))
-			}
-		}
-		for _, err := range e.writer.do(ctx, ops...) {
-			if err != nil {
-				return err
-			}
-		}
-		if len(recs) < q.Limit {
-			break
-		}
-		last := recs[len(recs)-1]
-		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		delete(missing, id)
+		return e.replayOp(rec)
+	})
+	if err != nil {
+		return err
 	}
 	e.lookSoon()
 	if len(missing) > 0 {

@@ -143,29 +143,12 @@ func MarkRestored(ctx context.Context, s store.Store) error {
 // afterRestore parks what was open, and then takes the mark off with a new instance. It begins anew if it was not finished.
 func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r rootRecord) error {
 	parked := 0
-	for lane := range store.Lane(workLanes) {
-		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
-		for {
-			recs, err := e.store.Due(ctx, q)
-			if err != nil {
-				return err
-			}
-			ops := make([]*op, len(recs))
-			for i := range recs {
-				ops[i] = e.parkUnknownOp(recs[i])
-			}
-			for _, err := range e.writer.do(ctx, ops...) {
-				if err != nil {
-					return err
-				}
-			}
-			parked += len(recs)
-			if len(recs) < q.Limit {
-				break
-			}
-			last := recs[len(recs)-1]
-			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
-		}
+	err := e.eachDue(ctx, laneDelivery, workLanes, farFuture, func(rec store.Record) *op {
+		parked++
+		return e.parkUnknownOp(rec)
+	})
+	if err != nil {
+		return err
 	}
 	if err := e.skipReminders(ctx); err != nil {
 		return err
@@ -184,36 +167,6 @@ func (e *Engine) afterRestore(ctx context.Context, rev uint64, f formatRecord, r
 // skipReminders leaves out the reminders that have become due since the backup was made: they may have been sent.
 func (e *Engine) skipReminders(ctx context.Context) error {
 	return e.eachDue(ctx, laneReminder, reminderLanes, e.now(), e.skipReminderOp)
-}
-
-// eachDue does what change says of each record in some lanes; nil: nothing.
-func (e *Engine) eachDue(ctx context.Context, lanes store.Lane, n int, until time.Time, change func(store.Record) *op) error {
-	for lane := range store.Lane(n) {
-		q := store.DueQuery{Lanes: []store.Lane{lanes + lane}, Until: until, Limit: 256}
-		for {
-			recs, err := e.store.Due(ctx, q)
-			if err != nil {
-				return err
-			}
-			var ops []*op
-			for i := range recs {
-				if o := change(recs[i]); o != nil {
-					ops = append(ops, o)
-				}
-			}
-			for _, err := range e.writer.do(ctx, ops...) {
-				if err != nil {
-					return err
-				}
-			}
-			if len(recs) < q.Limit {
-				break
-			}
-			last := recs[len(recs)-1]
-			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
-		}
-	}
-	return nil
 }
 
 func (e *Engine) skipReminderOp(rec store.Record) *op {
