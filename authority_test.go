@@ -1,13 +1,11 @@
 package appio_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -356,16 +354,7 @@ func TestUnpublishingStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	w, ctx := newOffice(t), t.Context()
 	w.enrol(giuseppe, appio.Auto)
-	begun := make(chan struct{}, 10)
-	var underWay atomic.Int64
-	w.push.answer = func(ctx context.Context, _ appio.Delivery) error {
-		underWay.Add(1)
-		defer underWay.Add(-1)
-		begun <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	w.email.answer = w.push.answer
+	begun, underWay := w.hang()
 	sender := w.published(prepared())
 	w.send(sender, messageTo(giuseppe))
 	end := w.run()

@@ -12,52 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
-	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
-
-// A mortal store is there no more from its n-th commit on, which is made or not.
-type mortal struct {
-	store.Store
-	mu   sync.Mutex
-	left int
-	made bool // the last commit is
-}
-
-func (m *mortal) dead() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.left <= 0
-}
-
-func (m *mortal) Commit(ctx context.Context, changes []store.Change) ([]error, error) {
-	m.mu.Lock()
-	m.left--
-	left := m.left
-	m.mu.Unlock()
-	if left < 0 || left == 0 && !m.made {
-		return nil, store.ErrFailed
-	}
-	errs, err := m.Store.Commit(ctx, changes)
-	if left == 0 {
-		return nil, store.ErrFailed
-	}
-	return errs, err
-}
-
-func (m *mortal) View(ctx context.Context, reads []store.Read) ([]store.Snapshot, error) {
-	if m.dead() {
-		return nil, store.ErrFailed
-	}
-	return m.Store.View(ctx, reads)
-}
-
-func (m *mortal) Due(ctx context.Context, q store.DueQuery) ([]store.Record, error) {
-	if m.dead() {
-		return nil, store.ErrFailed
-	}
-	return m.Store.Due(ctx, q)
-}
 
 // TestChoicesSurviveACrashAtEachStep lets the engine die at its n-th commit, for every n, before it is made and after, while messages
 // wait for the morning and for being read. Another engine goes on; the caller repeats what was not answered.
@@ -83,11 +39,7 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 	var mu sync.Mutex
 	got := map[string][]string{} // by channel and subject, when
 	refuses := true
-	var m *mortal
-	var e *appio.Engine
-	open := func(commits int) {
-		m = &mortal{Store: disk, left: commits, made: made}
-		mine := m
+	e := newLives(t, fmt.Sprintf("commit %d", n), dieOnce(disk, n, made), func(mine *mortal) *appio.Options {
 		deliver := appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
 			if mine.dead() { // the process is no more
 				return errors.New("nobody hears")
@@ -100,52 +52,32 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 			got[d.Channel+" "+d.Subject] = append(got[d.Channel+" "+d.Subject], clock.now().In(rome).Format(minutes))
 			return nil
 		})
-		var err error
-		e, err = appio.New(m, &appio.Options{
+		return &appio.Options{
 			Keys: townKeys, Now: clock.now, Channels: []appio.Route{
 				{Name: appio.Push, Channel: deliver, ByCode: true, Default: appio.Full, Interrupts: true, Workers: 1},
 				{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1, Fallback: appio.Fallback{Of: appio.Push, After: 12 * time.Hour}},
 			},
-		})
-		require.NoError(t, err)
-	}
-	open(n)
-	crashed := false
-	// do repeats a step until it succeeds, with another engine after a crash.
-	do := func(step func() error) {
-		t.Helper()
-		for try := 0; ; try++ {
-			err := step()
-			if err == nil {
-				return
-			}
-			require.True(t, m.dead(), "commit %d: %v", n, err)
-			require.Less(t, try, 3)
-			crashed = true
-			_ = e.Close()
-			open(1 << 30)
 		}
-	}
+	})
 	citizen := func() *appio.Citizen { return e.Citizen(appio.Identity{Code: giuseppe}) }
 	quiet := func(q appio.QuietHours) {
-		do(func() error {
+		e.do(func() error {
 			return citizen().UpdateProfile(ctx, func(p *appio.Profile) error { p.Quiet = q; return nil })
 		})
 	}
 	send := func(subject string) {
-		do(func() error {
+		e.do(func() error {
 			_, err := e.Sender(mensa).Send(ctx, messageTo(giuseppe, withKey(subject), func(m *appio.Message) { m.Subject, m.TimeToLive = subject, 24*time.Hour }))
 			return err
 		})
 	}
-	flush := func() { do(func() error { _, err := e.Flush(ctx); return err }) }
 	until := func(text string) {
-		for end := at(text); clock.now().Before(end); flush() {
+		for end := at(text); clock.now().Before(end); e.flush() {
 			clock.set(clock.now().Add(10 * time.Minute))
 		}
 	}
-	do(func() error { return e.PutService(ctx, newService()) })
-	do(func() error { return citizen().SetMode(ctx, appio.Auto) })
+	e.do(func() error { return e.PutService(ctx, newService()) })
+	e.do(func() error { return citizen().SetMode(ctx, appio.Auto) })
 	quiet(hours("22:00", "07:00"))
 	send("messaggio della sera")
 	until("2026-03-28 22:00")
@@ -154,7 +86,7 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 	until("2026-03-29 01:00")
 	quiet(hours("22:00", "04:00"))
 	until("2026-03-29 09:00")
-	do(func() error {
+	e.do(func() error {
 		for m, err := range citizen().Inbox(nil).All(ctx) {
 			if err == nil && strings.Contains(m.Subject, "sera") {
 				err = citizen().MarkRead(ctx, m.ID)
@@ -176,7 +108,7 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 		for _, at := range times {
 			require.True(t, first <= at && at <= last, "commit %d: %s: %v", n, what, times)
 		}
-		if !crashed {
+		if e.crashes == 0 {
 			require.Equal(t, []string{first}, times, what)
 		}
 	}
@@ -186,5 +118,5 @@ func crashOnce(t *testing.T, n int, made bool) bool {
 	within("email messaggio della notte", "2026-03-29 19:00", "2026-03-29 19:10")
 	within("email messaggio rifiutato di notte", "2026-03-29 04:00", "2026-03-29 04:10")
 	require.NoError(t, e.Close())
-	return crashed
+	return e.crashes > 0
 }

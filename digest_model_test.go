@@ -189,11 +189,7 @@ func crashDigest(t *testing.T, n int, made bool) bool {
 	ctx := t.Context()
 	disk, clock := memstore.New(), newHandClock("2026-03-28 12:00")
 	var got []string // when, and of what
-	var m *mortal
-	var e *appio.Engine
-	open := func(commits int) {
-		m = &mortal{Store: disk, left: commits, made: made}
-		mine := m
+	e := newLives(t, fmt.Sprintf("commit %d", n), dieOnce(disk, n, made), func(mine *mortal) *appio.Options {
 		deliver := appio.ChannelFunc(func(_ context.Context, d appio.Delivery) error {
 			if mine.dead() { // the process is no more
 				return errors.New("nobody hears")
@@ -205,35 +201,17 @@ func crashDigest(t *testing.T, n int, made bool) bool {
 			got = append(got, clock.now().In(rome).Format(minutes)+" "+strings.Join(subjects, " "))
 			return nil
 		})
-		var err error
-		e, err = appio.New(m, &appio.Options{Keys: townKeys, Now: clock.now,
-			Channels: []appio.Route{{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1}}})
-		require.NoError(t, err)
-	}
-	open(n)
-	crashed := false
-	do := func(step func() error) {
-		t.Helper()
-		for try := 0; ; try++ {
-			err := step()
-			if err == nil {
-				return
-			}
-			require.True(t, m.dead(), "commit %d: %v", n, err)
-			require.Less(t, try, 3)
-			crashed = true
-			_ = e.Close()
-			open(1 << 30)
-		}
-	}
+		return &appio.Options{Keys: townKeys, Now: clock.now,
+			Channels: []appio.Route{{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1}}}
+	})
 	citizen := func() *appio.Citizen { return e.Citizen(appio.Identity{Code: giuseppe}) }
 	choose := func(digest bool) {
-		do(func() error {
+		e.do(func() error {
 			return citizen().SetPreference(ctx, mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email), Digest: digest})
 		})
 	}
 	send := func(subject string) (id appio.MessageID) {
-		do(func() error {
+		e.do(func() error {
 			r, err := e.Sender(mensa).Send(ctx, messageTo(giuseppe, withKey(subject), func(m *appio.Message) { m.Subject, m.TimeToLive = "messaggio "+subject, 24*time.Hour }))
 			id = r.ID
 			return err
@@ -243,17 +221,17 @@ func crashDigest(t *testing.T, n int, made bool) bool {
 	until := func(text string) {
 		for end := at(text); clock.now().Before(end); {
 			clock.set(clock.now().Add(10 * time.Minute))
-			do(func() error { _, err := e.Flush(ctx); return err })
+			e.flush()
 		}
 	}
-	do(func() error { return e.PutService(ctx, newService()) })
-	do(func() error { return citizen().SetMode(ctx, appio.Auto) })
+	e.do(func() error { return e.PutService(ctx, newService()) })
+	e.do(func() error { return citizen().SetMode(ctx, appio.Auto) })
 	choose(true)
 	send("uno")
 	read := send("due")
 	send("tre")
 	until("2026-03-28 13:00")
-	do(func() error { return citizen().MarkRead(ctx, read) })
+	e.do(func() error { return citizen().MarkRead(ctx, read) })
 	until("2026-03-29 09:00")
 	send("quattro")
 	send("cinque")
@@ -274,10 +252,10 @@ func crashDigest(t *testing.T, n int, made bool) bool {
 	}
 	for what := range want {
 		require.Contains(t, count, what, "commit %d", n)
-		require.LessOrEqual(t, count[what], map[bool]int{true: 2, false: 1}[crashed], "commit %d: %v", n, got)
+		require.LessOrEqual(t, count[what], map[bool]int{true: 2, false: 1}[e.crashes > 0], "commit %d: %v", n, got)
 	}
 	_, err := e.Check(ctx, func(f appio.Finding) { t.Errorf("commit %d: %+v", n, f) })
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
-	return crashed
+	return e.crashes > 0
 }

@@ -11,20 +11,25 @@ import (
 	"github.com/appio-go/appio/store/memstore"
 )
 
-// An authority prepares a service, the operator approves it, and it is live.
-func ExampleAuthority() {
+// exampleOffice is a platform with one organization, whose agreement is signed.
+func exampleOffice() (*appio.Engine, *appio.Authority) {
 	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer eng.Close()
-	ctx := context.Background()
-	err = eng.PutOrganization(ctx, appio.Organization{
+	err = eng.PutOrganization(context.Background(), appio.Organization{
 		Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)})
 	if err != nil {
 		log.Fatal(err)
 	}
-	comune := eng.Authority("01199250158")
+	return eng, eng.Authority("01199250158")
+}
+
+// An authority prepares a service, the operator approves it, and it is live.
+func ExampleAuthority() {
+	ctx := context.Background()
+	eng, comune := exampleOffice()
+	defer eng.Close()
 
 	service := appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi e scadenze della TARI"}
 	if _, err := comune.PutDraft(ctx, service); err != nil {
@@ -66,33 +71,26 @@ func ExampleAuthority() {
 
 // An editor of the authority acts by a handle of their own; the end of the agreement stops the service.
 func ExampleEngine_AuthorityFor() {
-	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer eng.Close()
 	ctx := context.Background()
-	org := appio.Organization{Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)}
-	if err := eng.PutOrganization(ctx, org); err != nil {
+	eng, comune := exampleOffice()
+	defer eng.Close()
+	if err := eng.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: comune.Code(), State: appio.Live}); err != nil {
 		log.Fatal(err)
 	}
-	if err := eng.PutService(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Organization: org.Code, State: appio.Live}); err != nil {
-		log.Fatal(err)
-	}
-	if err := eng.Authority(org.Code).PutMember(ctx, appio.Member{ID: "utente-7", Role: appio.Editor}); err != nil {
+	if err := comune.PutMember(ctx, appio.Member{ID: "utente-7", Role: appio.Editor}); err != nil {
 		log.Fatal(err)
 	}
 
-	editor, err := eng.AuthorityFor(ctx, "utente-7", org.Code)
+	editor, err := eng.AuthorityFor(ctx, "utente-7", comune.Code())
 	if err != nil {
 		log.Fatal(err)
 	}
 	draft, err := editor.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa sui rifiuti"})
 	fmt.Println(draft.Stage == appio.Editing, draft.Publication, err)
-	_, err = eng.AuthorityFor(ctx, "utente-8", org.Code)
+	_, err = eng.AuthorityFor(ctx, "utente-8", comune.Code())
 	fmt.Println(err)
 
-	if err := eng.WithdrawAgreement(ctx, org.Code); err != nil {
+	if err := eng.WithdrawAgreement(ctx, comune.Code()); err != nil {
 		log.Fatal(err)
 	}
 	live, err := eng.Service(ctx, "tari")
@@ -105,13 +103,9 @@ func ExampleEngine_AuthorityFor() {
 
 // A key that its authority can see again, and its replacement.
 func ExampleAuthority_Keys() {
-	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer eng.Close()
 	ctx := context.Background()
-	comune := eng.Authority("01199250158")
+	eng, comune := exampleOffice()
+	defer eng.Close()
 	if _, err := comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti"}); err != nil {
 		log.Fatal(err)
 	}
@@ -134,13 +128,10 @@ func ExampleAuthority_Keys() {
 
 // An organization's own software prepares services by a key, and a technical partner hands one over to it.
 func ExampleEngine_AuthorityByKey() {
-	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer eng.Close()
 	ctx := context.Background()
-	comune, partner := eng.Authority("01199250158"), eng.Authority("02342520158")
+	eng, comune := exampleOffice()
+	defer eng.Close()
+	partner := eng.Authority("02342520158")
 	key := appio.ManageKey{ID: "gestionale", Role: appio.Editor, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	if err := comune.PutManageKey(ctx, key); err != nil {
 		log.Fatal(err)
@@ -177,19 +168,10 @@ func ExampleEngine_AuthorityByKey() {
 
 // The operator approves what waits, and stops a service so that only the operator lets it go on.
 func ExampleEngine_StopService() {
-	eng, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer eng.Close()
 	ctx := context.Background()
-	err = eng.PutOrganization(ctx, appio.Organization{
-		Code: "01199250158", Name: "Comune di Esempio", SignedAt: time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)})
-	if err != nil {
-		log.Fatal(err)
-	}
-	comune := eng.Authority("01199250158")
-	_, err = comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi della TARI",
+	eng, comune := exampleOffice()
+	defer eng.Close()
+	_, err := comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "Tassa rifiuti", Description: "Avvisi della TARI",
 		Privacy: "https://example.it/privacy", Email: "tari@example.it"})
 	if err != nil {
 		log.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -338,38 +339,19 @@ func TestFeedAgreesWithAModel(t *testing.T) {
 	require.Greater(t, crashes, 10*seeds)
 }
 
-func feedRun(t *testing.T, seed uint64) (crashes int) {
+func feedRun(t *testing.T, seed uint64) int {
 	ctx, r := t.Context(), rand.New(rand.NewPCG(seed, 0))
 	disk, clock := memstore.New(), newHandClock("2026-04-10 08:00")
 	model := &fedModel{people: map[fiscalcode.Person]*fedPerson{}, days: map[time.Time]*fedKeys{}}
-	var m *mortal
-	var e *appio.Engine
-	open := func() {
-		m = &mortal{Store: disk, left: 1 + r.IntN(12), made: r.IntN(2) == 0}
-		var err error
-		e, err = appio.New(m, &appio.Options{Keys: townKeys, Now: clock.now, FeedDays: 30})
-		require.NoError(t, err)
-	}
-	open()
-	do := func(step func() error) {
-		t.Helper()
-		for {
-			err := step()
-			if err == nil {
-				return
-			}
-			require.True(t, m.dead(), "seed %d: %v", seed, err)
-			_ = e.Close()
-			crashes++
-			open()
-		}
-	}
-	flush := func() { do(func() error { _, err := e.Flush(ctx); return err }) }
+	next := func() *mortal { return &mortal{Store: disk, left: 1 + r.IntN(12), made: r.IntN(2) == 0} }
+	e := newLives(t, fmt.Sprintf("seed %d", seed), next, func(*mortal) *appio.Options {
+		return &appio.Options{Keys: townKeys, Now: clock.now, FeedDays: 30}
+	})
 	services := []appio.ServiceID{"mensa", "tari", "anagrafe"}
 	for _, id := range services {
-		do(func() error { return e.PutService(ctx, newService(func(s *appio.Service) { s.ID = id })) })
+		e.do(func() error { return e.PutService(ctx, newService(func(s *appio.Service) { s.ID = id })) })
 	}
-	do(func() error {
+	e.do(func() error {
 		return e.PutService(ctx, newService(func(s *appio.Service) { s.ID, s.Category = "bonus", appio.Special }))
 	})
 	for range 60 {
@@ -379,14 +361,14 @@ func feedRun(t *testing.T, seed uint64) (crashes int) {
 		switch n := r.IntN(20); {
 		case n < 4:
 			mode := []appio.Mode{appio.Auto, appio.Manual}[r.IntN(2)]
-			do(func() error { return citizen().SetMode(ctx, mode) })
+			e.do(func() error { return citizen().SetMode(ctx, mode) })
 			model.change(now, code, func(p *fedPerson) {
 				p.inbox = p.inbox || p.mode == appio.Undecided
 				p.mode = mode
 			})
 		case n < 7:
 			inbox := r.IntN(2) == 0
-			do(func() error {
+			e.do(func() error {
 				return citizen().UpdateProfile(ctx, func(p *appio.Profile) error { p.Inbox = inbox; return nil })
 			})
 			model.change(now, code, func(p *fedPerson) { p.inbox = inbox })
@@ -395,40 +377,40 @@ func feedRun(t *testing.T, seed uint64) (crashes int) {
 				continue
 			}
 			id, on := services[r.IntN(len(services))], r.IntN(2) == 0
-			do(func() error { return citizen().SetPreference(ctx, id, appio.Preference{Inbox: on}) })
-			do(func() error { return citizen().SetPreference(ctx, "bonus", appio.Preference{Inbox: on}) })
+			e.do(func() error { return citizen().SetPreference(ctx, id, appio.Preference{Inbox: on}) })
+			e.do(func() error { return citizen().SetPreference(ctx, "bonus", appio.Preference{Inbox: on}) })
 			model.prefer(now, code, id, on)
 		case n < 15:
 			if p == nil {
 				continue
 			}
-			do(func() error { return citizen().Erase(ctx) })
+			e.do(func() error { return citizen().Erase(ctx) })
 			model.erase(now, code)
-			flush() // until then nobody can come again
+			e.flush() // until then nobody can come again
 		case n < 17:
-			flush()
+			e.flush()
 		default:
 			if model.listed { // which are told as they are then
-				flush()
+				e.flush()
 				model.listed = false
 			}
 			clock.set(now.Add(time.Duration(r.IntN(10)) * time.Hour))
 		}
 	}
 	clock.set(clock.now().AddDate(0, 0, 2))
-	flush()
+	e.flush()
 	_ = e.Close()
-	e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, FeedDays: 30})
+	last, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, FeedDays: 30})
 	require.NoError(t, err)
 	for day := range model.days {
 		for _, id := range append(services, "bonus") {
-			require.Equal(t, model.read(day, id), readFeed(t, e.Sender(id), day), "seed %d: %s on %v", seed, id, day)
+			require.Equal(t, model.read(day, id), readFeed(t, last.Sender(id), day), "seed %d: %s on %v", seed, id, day)
 		}
 	}
-	_, err = e.Check(ctx, func(f appio.Finding) { t.Errorf("seed %d: %v", seed, f) })
+	_, err = last.Check(ctx, func(f appio.Finding) { t.Errorf("seed %d: %v", seed, f) })
 	require.NoError(t, err)
-	require.NoError(t, e.Close())
-	return crashes
+	require.NoError(t, last.Close())
+	return e.crashes
 }
 
 // An engine that is stopped before it has passed on what the feed is made of has not failed, and says nothing.

@@ -189,19 +189,11 @@ func TestQuietHoursAreChecked(t *testing.T) {
 	}
 }
 
-// A patient town has a clock of its own and notes when which channel got what.
+// A patient town notes when which channel got what.
 type patient struct {
-	*town
-	mu    sync.Mutex
-	clock time.Time
+	slowTown
 	got   []string // "push 2026-03-10 22:05"
 	fails func(d appio.Delivery) error
-}
-
-func (p *patient) now() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.clock
 }
 
 func (p *patient) Deliver(_ context.Context, d appio.Delivery) error {
@@ -218,7 +210,7 @@ func (p *patient) Deliver(_ context.Context, d appio.Delivery) error {
 
 // newPatient is a town where push interrupts, and e-mail does not, with one citizen who has both.
 func newPatient(t *testing.T, start string, changes ...func(*appio.Options)) (*patient, *appio.Sender, *appio.Citizen) {
-	p := &patient{clock: at(start)}
+	p := &patient{slowTown: slowTown{clock: at(start)}}
 	p.town = newTown(t, append([]func(*appio.Options){func(o *appio.Options) {
 		o.Now, o.Backoff = p.now, func(int) time.Duration { return 10 * time.Minute }
 		for i := range o.Channels {
@@ -235,16 +227,6 @@ func (p *patient) quiet(c *appio.Citizen, q appio.QuietHours) {
 		pr.Quiet = q
 		return nil
 	}))
-}
-
-func (p *patient) until(text string, step time.Duration) {
-	p.t.Helper()
-	for end := at(text); p.now().Before(end); {
-		p.mu.Lock()
-		p.clock = p.clock.Add(step)
-		p.mu.Unlock()
-		p.flush()
-	}
 }
 
 func (p *patient) of(channel string) (times []string) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,19 +16,9 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
-var rome = func() *time.Location {
-	l, err := time.LoadLocation("Europe/Rome")
-	if err != nil {
-		panic(err)
-	}
-	return l
-}()
-
-// A reminded town has a clock of its own, and a channel that notes when it was given which reminders.
+// A reminded town has a channel that notes when it was given which reminders.
 type reminded struct {
-	*town
-	mu    sync.Mutex
-	clock time.Time
+	slowTown
 	sent  []reminder
 	fails error
 }
@@ -40,8 +28,6 @@ type reminder struct {
 	kind appio.ReminderKind
 	of   appio.MessageID
 }
-
-const minutes = "2006-01-02 15:04"
 
 func (r *reminded) Deliver(_ context.Context, d appio.Delivery) error {
 	r.mu.Lock()
@@ -56,34 +42,8 @@ func (r *reminded) Deliver(_ context.Context, d appio.Delivery) error {
 	return nil
 }
 
-func (r *reminded) now() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.clock
-}
-
-func at(text string) time.Time {
-	t, err := time.ParseInLocation(minutes, text, rome)
-	if err != nil {
-		panic(err)
-	}
-	return t.UTC()
-}
-
-// A handClock is set by hand, while an engine's workers may still look at it.
-type handClock struct{ nano atomic.Int64 }
-
-func newHandClock(text string) *handClock {
-	c := &handClock{}
-	c.set(at(text))
-	return c
-}
-
-func (c *handClock) now() time.Time  { return time.Unix(0, c.nano.Load()).UTC() }
-func (c *handClock) set(t time.Time) { c.nano.Store(t.UnixNano()) }
-
 func newReminded(t *testing.T, start string, changes ...func(*appio.Options)) (*reminded, *appio.Sender, *appio.Citizen) {
-	r := &reminded{clock: at(start)}
+	r := &reminded{slowTown: slowTown{clock: at(start)}}
 	r.town = newTown(t, append([]func(*appio.Options){func(o *appio.Options) {
 		o.Now, o.Payments, o.Reminders = r.now, &gateway{}, &appio.ReminderSchedule{}
 		o.Payments = &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id, Amount: 1}, nil }}
@@ -101,17 +61,6 @@ func (r *reminded) want(c *appio.Citizen, w appio.Reminders) {
 		p.Reminders = w
 		return nil
 	}))
-}
-
-// until lets the time pass, in steps, and has what is due done at each.
-func (r *reminded) until(text string, step time.Duration) {
-	r.t.Helper()
-	for end := at(text); r.now().Before(end); {
-		r.mu.Lock()
-		r.clock = r.clock.Add(step)
-		r.mu.Unlock()
-		r.flush()
-	}
 }
 
 func (r *reminded) times(kind appio.ReminderKind) (times []string) {

@@ -401,49 +401,31 @@ func TestRequestsSurviveACrashAtEachStep(t *testing.T) {
 	}
 }
 
-func requestCrash(t *testing.T, n int, made bool) (crashed bool) {
+func requestCrash(t *testing.T, n int, made bool) bool {
 	ctx := t.Context()
 	disk, clock := memstore.New(), at("2026-03-02 10:00")
-	var m *mortal
-	var e *appio.Engine
-	open := func(commits int) {
-		m = &mortal{Store: disk, left: commits, made: made}
-		var err error
-		e, err = appio.New(m, &appio.Options{Keys: townKeys, Now: func() time.Time { return clock }})
-		require.NoError(t, err)
-	}
-	open(n)
-	// do repeats a step; what it answers once it was done is right, too.
+	e := newLives(t, fmt.Sprintf("commit %d, made %t", n, made), dieOnce(disk, n, made), func(*mortal) *appio.Options {
+		return &appio.Options{Keys: townKeys, Now: func() time.Time { return clock }}
+	})
 	do := func(step func(c *appio.Citizen) error, done ...error) {
 		t.Helper()
-		for try := 0; ; try++ {
-			err := step(e.Citizen(appio.Identity{Code: giuseppe, Level: appio.L2}))
-			if err == nil || crashed && slices.ContainsFunc(done, func(d error) bool { return errors.Is(err, d) }) {
-				return
-			}
-			require.True(t, m.dead(), "commit %d, made %t: %v", n, made, err)
-			require.Less(t, try, 3)
-			crashed = true
-			_ = e.Close()
-			open(1 << 30)
-		}
+		e.do(func() error { return step(e.Citizen(appio.Identity{Code: giuseppe, Level: appio.L2})) }, done...)
 	}
-	flush := func() { do(func(*appio.Citizen) error { _, err := e.Flush(ctx); return err }) }
 	ask := func() {
 		do(func(c *appio.Citizen) error { _, err := c.RequestData(ctx, appio.DeleteData); return err }, appio.ErrConflict)
 	}
-	do(func(*appio.Citizen) error { return e.PutService(ctx, newService()) })
+	e.do(func() error { return e.PutService(ctx, newService()) })
 	do(func(c *appio.Citizen) error { return c.SetMode(ctx, appio.Auto) })
-	do(func(*appio.Citizen) error {
+	e.do(func() error {
 		_, err := e.Sender(mensa).Send(ctx, messageTo(giuseppe, withKey("1")))
 		return err
 	})
 	ask()
 	clock = clock.Add(5 * day)
-	flush()
+	e.flush()
 	do(func(c *appio.Citizen) error { _, err := c.AbortDeletion(ctx); return err }, appio.ErrConflict)
 	clock = clock.Add(5 * day)
-	flush()
+	e.flush()
 	status := func() appio.DataRequest {
 		t.Helper()
 		var r appio.DataRequest
@@ -460,9 +442,9 @@ func requestCrash(t *testing.T, n int, made bool) (crashed bool) {
 	})
 	ask()
 	clock = clock.Add(6*day + time.Second)
-	flush()
+	e.flush()
 	clock = clock.Add(time.Minute)
-	flush()
+	e.flush()
 	r := status()
 	require.Equal(t, appio.RequestClosed, r.Status, "commit %d, made %t", n, made)
 	require.Equal(t, 5, r.Version, "commit %d, made %t: each change was made once", n, made)
@@ -485,7 +467,7 @@ func requestCrash(t *testing.T, n int, made bool) (crashed bool) {
 	_, err := appio.Inspect(ctx, disk, townKeys, func(f appio.Finding) { t.Errorf("commit %d, made %t: %s", n, made, f) })
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
-	return crashed
+	return e.crashes > 0
 }
 
 // Two engines come to a deletion, and its citizen takes it back, at the same moment: it is one or the other.

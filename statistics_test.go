@@ -202,16 +202,21 @@ type sentMessage struct {
 	notice  pagopa.RPTID
 }
 
-func statisticsRun(t *testing.T, seed uint64) (crashes int) {
+func statisticsRun(t *testing.T, seed uint64) int {
 	ctx, r := t.Context(), rand.New(rand.NewPCG(seed, 1))
 	disk, clock := memstore.New(), newHandClock("2026-04-10 08:00")
 	var mu sync.Mutex
 	fails := false
-	var m *mortal
-	var e *appio.Engine
-	open := func(commits int) {
-		m = &mortal{Store: disk, left: commits, made: r.IntN(2) == 0}
-		mine := m
+	settingUp := true
+	next := func() *mortal {
+		m := &mortal{Store: disk, left: 1 << 30}
+		if !settingUp {
+			m.left = 1 + r.IntN(15)
+		}
+		m.made = r.IntN(2) == 0
+		return m
+	}
+	e := newLives(t, fmt.Sprintf("seed %d", seed), next, func(mine *mortal) *appio.Options {
 		deliver := appio.ChannelFunc(func(context.Context, appio.Delivery) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -223,39 +228,23 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 			}
 			return nil
 		})
-		var err error
-		e, err = appio.New(m, &appio.Options{
+		return &appio.Options{
 			Keys: townKeys, Now: clock.now, Payments: &gateway{}, Statistics: true, Channels: []appio.Route{
 				{Name: appio.Push, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1},
 				{Name: appio.Email, Channel: deliver, ByCode: true, Default: appio.Full, Workers: 1},
 			},
-		})
-		require.NoError(t, err)
-	}
-	open(1 << 30)
-	do := func(step func() error) {
-		t.Helper()
-		for {
-			err := step()
-			if err == nil {
-				return
-			}
-			require.True(t, m.dead(), "seed %d: %v", seed, err)
-			_ = e.Close()
-			crashes++
-			open(1 + r.IntN(15))
 		}
-	}
-	flush := func() { do(func() error { _, err := e.Flush(ctx); return err }) }
+	})
 	services := []appio.ServiceID{"mensa", "tari"}
 	for _, id := range services {
-		do(func() error { return e.PutService(ctx, newService(func(s *appio.Service) { s.ID = id })) })
+		e.do(func() error { return e.PutService(ctx, newService(func(s *appio.Service) { s.ID = id })) })
 	}
 	for i := range 3 {
-		do(func() error { return e.Citizen(appio.Identity{Code: personNumber(i)}).SetMode(ctx, appio.Auto) })
+		e.do(func() error { return e.Citizen(appio.Identity{Code: personNumber(i)}).SetMode(ctx, appio.Auto) })
 	}
 	_ = e.Close()
-	open(1 + r.IntN(15))
+	settingUp = false
+	e.begin()
 	want := counter{}
 	var sent []*sentMessage
 	paid := map[pagopa.RPTID]bool{}
@@ -271,7 +260,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 				p.to = fiscalcode.Sandbox
 			}
 			var res appio.Result
-			do(func() (err error) {
+			e.do(func() (err error) {
 				res, err = e.Sender(p.service).Send(ctx, messageTo(p.to, withKey(fmt.Sprint(n)), func(m *appio.Message) {
 					if p.notice.Valid() {
 						m.Payment = &appio.Notice{Number: p.notice.Notice, Amount: 1}
@@ -291,7 +280,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 			}
 		case k < 13 && len(sent) > 0:
 			p := sent[r.IntN(len(sent))]
-			do(func() error { return e.Citizen(appio.Identity{Code: p.to}).MarkRead(ctx, p.id) })
+			e.do(func() error { return e.Citizen(appio.Identity{Code: p.to}).MarkRead(ctx, p.id) })
 			if !p.read {
 				want.of(now, p.service).Read++
 				p.read = true
@@ -301,10 +290,10 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 			if !p.notice.Valid() {
 				continue
 			}
-			do(func() error {
+			e.do(func() error {
 				return e.Settle(ctx, appio.PaymentEvent{RPTID: p.notice, State: appio.Paid, At: clock.now(), ID: "e"})
 			})
-			flush() // it is counted as the citizen hears of it
+			e.flush() // it is counted as the citizen hears of it
 			if !paid[p.notice] {
 				want.of(now, p.service).Paid++
 				paid[p.notice] = true
@@ -314,26 +303,26 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 			fails = !fails
 			mu.Unlock()
 		case k < 17:
-			do(func() error { return e.Replay(ctx) })
-			flush()
+			e.do(func() error { return e.Replay(ctx) })
+			e.flush()
 		case k < 19:
-			flush()
+			e.flush()
 		default:
 			clock.set(now.Add(time.Duration(1+r.IntN(20)) * time.Hour))
 		}
 	}
 	fails = false
 	clock.set(clock.now().AddDate(0, 0, 4)) // marks are past their time as the engine comes back
-	flush()
+	e.flush()
 	clock.set(clock.now().AddDate(0, 0, 4)) // and so are those of the last deliveries
-	flush()
+	e.flush()
 	_ = e.Close()
-	e, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
+	last, err := appio.New(disk, &appio.Options{Keys: townKeys, Now: clock.now, Statistics: true})
 	require.NoError(t, err)
 	start := at("2026-04-10 08:00")
 	delivered := map[appio.ServiceID]map[string]int{}
 	for _, p := range sent {
-		d, err := e.Citizen(appio.Identity{Code: p.to}).Explain(ctx, p.id)
+		d, err := last.Citizen(appio.Identity{Code: p.to}).Explain(ctx, p.id)
 		require.NoError(t, err)
 		for _, o := range d.Outcomes {
 			if o.Result == appio.OutcomeDelivered {
@@ -345,7 +334,7 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 		}
 	}
 	for _, id := range services {
-		days, err := e.Statistics(ctx, id, start, clock.now())
+		days, err := last.Statistics(ctx, id, start, clock.now())
 		require.NoError(t, err)
 		got, sum := map[time.Time]appio.Day{}, map[string]int{}
 		for _, d := range days {
@@ -372,10 +361,10 @@ func statisticsRun(t *testing.T, seed uint64) (crashes int) {
 		}
 		require.Equal(t, of, sum, "seed %d: %s, deliveries of all days", seed, id)
 	}
-	_, err = e.Check(ctx, func(f appio.Finding) { t.Errorf("seed %d: %v", seed, f) })
+	_, err = last.Check(ctx, func(f appio.Finding) { t.Errorf("seed %d: %v", seed, f) })
 	require.NoError(t, err)
-	require.NoError(t, e.Close())
-	return crashes
+	require.NoError(t, last.Close())
+	return e.crashes
 }
 
 // Deliveries count on the day on which the message's are over, those that come after that on their own.

@@ -1,8 +1,6 @@
 package appio_test
 
 import (
-	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,16 +109,7 @@ func TestTheOperatorsStopHolds(t *testing.T) {
 		t.Parallel()
 		w, ctx := newOffice(t), t.Context()
 		w.enrol(giuseppe, appio.Auto)
-		begun := make(chan struct{}, 10)
-		var underWay atomic.Int64
-		w.push.answer = func(ctx context.Context, _ appio.Delivery) error {
-			underWay.Add(1)
-			defer underWay.Add(-1)
-			begun <- struct{}{}
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		w.email.answer = w.push.answer
+		begun, underWay := w.hang()
 		w.send(w.published(prepared()), messageTo(giuseppe))
 		end := w.run()
 		<-begun

@@ -135,6 +135,20 @@ func (w *town) send(s *appio.Sender, m appio.Message) appio.MessageID {
 	return r.ID
 }
 
+// hang has both channels hold what they are given until they are told to give up; begun tells of each, and underWay how many do.
+func (w *town) hang() (begun chan struct{}, underWay *atomic.Int64) {
+	begun, underWay = make(chan struct{}, 10), &atomic.Int64{}
+	w.push.answer = func(ctx context.Context, _ appio.Delivery) error {
+		underWay.Add(1)
+		defer underWay.Add(-1)
+		begun <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	w.email.answer = w.push.answer
+	return begun, underWay
+}
+
 func (w *town) flush() int {
 	w.t.Helper()
 	n, err := w.Flush(w.t.Context())

@@ -24,7 +24,9 @@ const (
 // A Tester is what checks need of a *testing.T. The suites' own tests have another one, which expects checks to fail; see [Record].
 type Tester interface {
 	Helper()
+	Name() string
 	Context() context.Context
+	TempDir() string
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/appio-go/appio/internal/conformance"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -40,7 +41,7 @@ func TestReopenFailsBrokenStores(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(reopenChecks(), func(c reopenCheck) bool { return c.rule == broken.rule })
 			open := func(dir string) (store.Store, error) { return openJournal(dir, broken.bugs) }
-			failures := record(t, func(t tester) { reopenChecks()[i].run(t, open) })
+			failures := conformance.Record(t, func(t tester) { reopenChecks()[i].run(t, open) })
 			if len(failures) == 0 {
 				t.Fatalf("a store with this bug passes %q", broken.rule)
 			}
@@ -50,7 +51,7 @@ func TestReopenFailsBrokenStores(t *testing.T) {
 }
 
 func TestReopenSaysWhatAProcessComplainedOf(t *testing.T) {
-	failures := record(t, func(t tester) {
+	failures := conformance.Record(t, func(t tester) {
 		survivesKill(t, func(string) (store.Store, error) { return nil, store.ErrNewer })
 	})
 	if len(failures) != 1 || !bytes.Contains([]byte(failures[0]), []byte(store.ErrNewer.Error())) {

@@ -1,9 +1,9 @@
 package storetest
 
 import (
-	"context"
 	"testing"
 
+	"github.com/appio-go/appio/internal/conformance"
 	"github.com/appio-go/appio/store"
 )
 
@@ -53,13 +53,5 @@ type reopenCheck struct {
 
 type opener = func(dir string) (store.Store, error)
 
-// A tester is what checks need of a *testing.T. The suite's own tests have another one, which expects checks to fail.
-type tester interface {
-	Helper()
-	Name() string
-	Context() context.Context
-	TempDir() string
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
+// A tester is what checks need of a *testing.T.
+type tester = conformance.Tester

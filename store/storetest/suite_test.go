@@ -1,12 +1,10 @@
 package storetest
 
 import (
-	"fmt"
-	"runtime"
 	"slices"
-	"sync"
 	"testing"
 
+	"github.com/appio-go/appio/internal/conformance"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -27,7 +25,7 @@ func TestSuiteFailsBrokenStores(t *testing.T) {
 			}
 			s := &broken{Store: memstore.New()}
 			b.plant(s)
-			failures := record(t, func(t tester) { checks()[i].run(t, s) })
+			failures := conformance.Record(t, func(t tester) { checks()[i].run(t, s) })
 			if len(failures) == 0 {
 				t.Fatalf("a store with this bug passes %q", b.rule)
 			}
@@ -42,39 +40,4 @@ func TestEveryRuleFailsSomeBrokenStore(t *testing.T) {
 			t.Errorf("no broken store shows that %q can fail", c.rule)
 		}
 	}
-}
-
-// A recorder is a tester that notes failures instead of failing.
-type recorder struct {
-	*testing.T
-	mu       sync.Mutex
-	failures []string
-}
-
-func (r *recorder) Errorf(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failures = append(r.failures, fmt.Sprintf(format, args...))
-}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-// record runs a check and returns its failures; a panic is one.
-func record(t *testing.T, check func(t tester)) []string {
-	r := &recorder{T: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				r.Errorf("panic: %v", p)
-			}
-		}()
-		check(r)
-	}()
-	<-done
-	return r.failures
 }
