@@ -1,4 +1,4 @@
-// Package documents shows that the tests of documents, and of content elsewhere, can fail.
+// Package documents shows that the tests of documents, and of content elsewhere, which are in the library, can fail.
 package documents
 
 import (
@@ -11,8 +11,12 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the tests anew")
 	}
+	const model = "TestDocumentsAgreeWithAModel"
 	binary := planted.BuildOf(t, "github.com/appio-go/appio")
-	planted.None(t, binary, "TestDocuments", "TestDocumentCrashes", "TestRemoteContent")
+	bug := func(name, says string) planted.Bug {
+		return planted.Bug{Name: name + ", by " + model, Env: "APPIO_PLANT=" + name, Test: model, Says: says, Rounds: 5, Count: "50"}
+	}
+	planted.None(t, binary, "TestDocuments", "TestDocumentCrashes", "TestRemoteContent", model)
 	planted.Run(t, binary,
 		planted.Bug{Name: "what was just put is removed", Env: "APPIO_PLANT=document-young", Test: "TestDocuments", Says: "FAIL: .*no_message_has", Rounds: 1},
 		planted.Bug{Name: "an erasure leaves the documents", Env: "APPIO_PLANT=document-left", Test: "TestDocuments", Says: "FAIL: .*end_with_an_erasure", Rounds: 1},
@@ -21,5 +25,9 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		planted.Bug{Name: "a message names what is not on the disk yet", Env: "APPIO_PLANT=document-early", Test: "TestDocumentCrashes",
 			Says: "names a document that is not there", Rounds: 3},
 		planted.Bug{Name: "what was not shown is accepted", Env: "APPIO_PLANT=opening-unshown", Test: "TestRemoteContent", Says: "FAIL: .*who_accepted_it", Rounds: 1},
+		bug("document-young", "and nothing else"),
+		bug("document-left", "and nothing else"),
+		bug("document-shared", "too late, or twice"),
+		bug("document-late", "too late, or twice"),
 	)
 }

@@ -60,6 +60,12 @@ var promises = []promise{
 		seen:  "{worlds} times four days around a change of the clocks: {sent} deliveries, each in the minutes in which a model says so, {not sent} not sent, as they were read or refused",
 	},
 	{
+		name: "documents", says: "A document that a message names is whole and its citizen's own; what no message has is removed, and nothing else",
+		parts: []part{{pkg: ".", test: "TestDocumentsAgreeWithAModel", count: 1000, until: map[string]float64{"documents": 100_000}}},
+		seen: "{worlds} made-up weeks of three citizens and two services, {crashes} ends of an engine at a commit: {documents} documents put, {read} times read as they were put, " +
+			"{refused} messages refused that named one too late or twice, {erased} documents gone with an erasure, {collected} that no message had",
+	},
+	{
 		name: "counts", says: "Statistics and the subscriptions feed equal a recount after kill -9",
 		parts: []part{{pkg: "itest/counts", test: "TestCountsAfterKills", count: 40, until: map[string]float64{"cycles": 400}}},
 		seen:  "{cycles} kill -9 cycles, {at points} of them at named points: {accepted} messages by service and day, {entries} entries of the feed, all as recounted",
