@@ -254,9 +254,9 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 	hash := feedHash(string(goldenPerson))
 	fed := c.of(c.feedOwner(goldenTime, hash))
 	alias := store.Key(fed.feedAlias(hash))
-	add("feed", person, nil, store.Record{Key: prefixFeed + "0000000000000007", Lane: effectLane(person.owner), Due: goldenTime},
+	add("feed.choice", person, nil, store.Record{Key: prefixFeed + "0000000000000007", Lane: effectLane(person.owner), Due: goldenTime},
 		&feedRecord{Hash: hash, At: at, Number: 7, Service: goldenService, Op: feedOff})
-	add("feed.erased", person, nil, store.Record{Key: prefixFeed + "0000000000000008", Lane: effectLane(person.owner), Due: goldenTime},
+	add("feed.erasure", person, nil, store.Record{Key: prefixFeed + "0000000000000008", Lane: effectLane(person.owner), Due: goldenTime},
 		&feedRecord{Hash: hash, At: at, Number: 8, Op: feedOff, List: true, Erase: true})
 	add("feed-person", fed, nil, store.Record{Key: prefixFeedPerson + alias},
 		&feedPersonRecord{Op: feedOn, Number: 6, Services: []feedServiceRecord{{goldenService, feedOff, 7}}})
