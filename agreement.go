@@ -23,10 +23,10 @@ import (
 type AgreementState string
 
 const (
-	NoAgreement        AgreementState = ""
-	AgreementDrafted   AgreementState = "draft"
-	AgreementSigned    AgreementState = "signed"
-	AgreementWithdrawn AgreementState = "withdrawn"
+	NoAgreement        AgreementState = ""          // none is recorded
+	AgreementDrafted   AgreementState = "draft"     // not signed yet
+	AgreementSigned    AgreementState = "signed"    // services may be published
+	AgreementWithdrawn AgreementState = "withdrawn" // it has ended
 )
 
 // Agreement is the state that the organization's dates say: of a signature and a withdrawal, the later one counts; of the same time, the

@@ -332,7 +332,7 @@ func (a *Authority) names(ctx context.Context, but ServiceID) (names []string, e
 	}
 }
 
-// Recall takes back what was submitted and not yet decided.
+// Recall takes back what was submitted and not yet decided; what is not submitted is ErrConflict.
 func (a *Authority) Recall(ctx context.Context, id ServiceID) error {
 	return a.change(ctx, id, func(m *managed) error {
 		if err := m.move(ServiceRecalled); err != nil {

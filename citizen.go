@@ -30,13 +30,13 @@ func (id Identity) LogValue() slog.Value {
 	return slog.GroupValue(slog.Any("code", id.Code), slog.Int("level", int(id.Level)), slog.String("provider", id.Provider))
 }
 
-// Level is the level of assurance of SPID and CIE (eIDAS: low, substantial, high).
+// Level is the level of assurance of a login by SPID or CIE. It is ordered; 0: unknown.
 type Level int
 
 const (
-	L1 Level = iota + 1
-	L2
-	L3
+	L1 Level = iota + 1 // eIDAS: low
+	L2                  // substantial
+	L3                  // high
 )
 
 // A Citizen is what one person may do. Made by [Engine.Citizen]; a code that is none shows in its methods (ErrInvalid).
@@ -108,7 +108,7 @@ func (c *Citizen) begin(ctx context.Context) (store.Owner, error) {
 	return c.e.codec.citizen(c.id.Code), nil
 }
 
-// Profile is the zero Profile for a person who never came.
+// Profile is what the citizen set for all services: the zero Profile for a person who never came.
 func (c *Citizen) Profile(ctx context.Context) (Profile, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {

@@ -589,7 +589,8 @@ func (r preferenceRecord) preference() Preference {
 	return Preference{r.Inbox, r.Channels, r.ReadStatus, r.SettingsVersion, r.Digest}
 }
 
-// Explain is the record of how a message was decided and what became of its deliveries.
+// Explain is the record of how a message was decided and what became of its deliveries; ErrNotFound: none of the citizen's is known under
+// the id, or it is no longer.
 func (c *Citizen) Explain(ctx context.Context, id MessageID) (DecisionRecord, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -598,7 +599,8 @@ func (c *Citizen) Explain(ctx context.Context, id MessageID) (DecisionRecord, er
 	return c.e.explain(ctx, owner, id)
 }
 
-// Explain is the record of how a message was decided and what became of its deliveries, for the operator.
+// Explain is the record of how a message was decided and what became of its deliveries, for the operator; ErrNotFound as for
+// [Citizen.Explain].
 func (e *Engine) Explain(ctx context.Context, to fiscalcode.Person, id MessageID) (DecisionRecord, error) {
 	if err := e.ready(ctx); err != nil {
 		return DecisionRecord{}, err

@@ -15,7 +15,9 @@ var rules = [...]Rule{
 	RuleUnknown, RuleUndecided, RuleInboxOff, RuleServiceRefused, RuleServiceChosen, RuleModeAuto, RuleModeManual, RuleActivated, RuleNotActivated,
 }
 
-// An AttemptResult is how a delivery that was taken from its queue ended, for [Counts].
+// An AttemptResult is how a delivery that was taken from its queue ended, for [Counts]: "delivered"; "failed", to be tried again;
+// "permanent", parked by the channel's word; "gone", the address was removed; "void", no longer allowed when its turn came; "expired", too
+// late; or "returned", not tried, or not counted.
 type AttemptResult string
 
 // What came of attempts. Those of failed and returned are tried again, unless a failed one was the last: that is parked, or

@@ -205,19 +205,21 @@ func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, erro
 	return ms[0], err
 }
 
-// MarkRead says that the citizen has read a message. It is for good; a second time changes nothing.
+// MarkRead says that the citizen has read a message. It is for good; a second time changes nothing. A message that is none of the
+// citizen's is ErrNotFound.
 func (c *Citizen) MarkRead(ctx context.Context, id MessageID) error {
 	_, err := c.ChangeState(ctx, id, StateChange{Read: true})
 	return err
 }
 
-// Archive moves a message to the archive, or back to the inbox.
+// Archive moves a message to the archive, or back to the inbox. A message that is none of the citizen's is ErrNotFound.
 func (c *Citizen) Archive(ctx context.Context, id MessageID, archived bool) error {
 	_, err := c.ChangeState(ctx, id, StateChange{Archived: &archived})
 	return err
 }
 
-// ChangeState does both, or one of them, in one change, and says how the message stands then. What is so already changes nothing.
+// ChangeState is [Citizen.MarkRead] and [Citizen.Archive], or one of them, in one change, and says how the message stands then. What is
+// so already changes nothing.
 func (c *Citizen) ChangeState(ctx context.Context, id MessageID, change StateChange) (MessageState, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {

@@ -3,10 +3,10 @@
 //
 // Authority lies in the handle one holds:
 //
-//	[Engine]    the platform's operator: organizations, services, keys, health
-//	[Authority] one organization: prepare, publish and stop its services
-//	[Sender]    one service: send, status, may-I-contact
-//	[Citizen]   one person: profile, preferences, inbox, erasure
+//   - [Engine] is the platform's operator: organizations, services, keys, health;
+//   - [Authority] is one organization: it prepares, publishes and stops its services;
+//   - [Sender] is one service: send, status, may-I-contact;
+//   - [Citizen] is one person: profile, preferences, inbox, bills, export, erasure.
 //
 // Handles are cheap, hold no state, never fail to be made in-process, and are safe for concurrent use. Who may get one is the
 // host's affair, except where a key is given: [Engine.SenderByKey], [Engine.AuthorityByKey].
@@ -17,6 +17,11 @@
 // work that follows from it in one change; it is on disk when Send returns. A citizen who does not agree, or is not known, is
 // [Rejected]: the sender is not told which. [Engine.Run] takes the work to the channels, looking at consent again before each
 // attempt, at the citizen's gate, so that a revocation that has returned is final.
+//
+// # Running
+//
+// Nothing goes out by itself: [Engine.Run] delivers until its context ends, and sees to all that is due; [Engine.Flush] does it once. Without
+// either, messages wait in the store. What can be set, and what is meant where it is not, is in [Options].
 //
 // # Storage
 //

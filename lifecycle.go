@@ -18,9 +18,9 @@ const (
 	Approved  Stage = "approved"  // it is the live copy
 	Refused   Stage = "rejected"  // given back with a reason; an edit makes it Editing
 	Deleted   Stage = "deleted"   // the service is gone, for good
-
-	absent Stage = "absent" // there is no draft; never stored
 )
+
+const absent Stage = "absent" // there is no draft; never stored
 
 // A Publication is where the live copy of a service stands with citizens. It follows from Service.State, and from whether a version
 // was ever approved.

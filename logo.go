@@ -79,7 +79,7 @@ func (d *draft) putLogo(png []byte, at int64) error {
 	return d.putSealed(store.Record{Key: keyLogo}, &logoRecord{png, at})
 }
 
-// Logo is that of a service, as a PNG; ErrNotFound: it has none. It is public, as the service is.
+// Logo is the logo of a service, as a PNG; ErrNotFound: it has none. It is public, as the service is.
 func (e *Engine) Logo(ctx context.Context, id ServiceID) ([]byte, error) {
 	if id.validate() != nil {
 		return nil, ErrNotFound
@@ -87,7 +87,7 @@ func (e *Engine) Logo(ctx context.Context, id ServiceID) ([]byte, error) {
 	return e.logo(ctx, func() store.Owner { return service(id) })
 }
 
-// OrganizationLogo is that of an organization, likewise.
+// OrganizationLogo is the logo of an organization, likewise.
 func (e *Engine) OrganizationLogo(ctx context.Context, code fiscalcode.Organization) ([]byte, error) {
 	return e.logo(ctx, func() store.Owner { return e.codec.organization(code) })
 }

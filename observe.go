@@ -59,7 +59,8 @@ type Health struct {
 // healthLimit is where counting stops: a gauge must not cost more than what it measures.
 const healthLimit = 10000
 
-// Health looks at the queues.
+// Health looks at the queues of the store, and opens no record. An error says that the store could not be read; what was seen until then is
+// in Health.
 func (e *Engine) Health(ctx context.Context) (Health, error) {
 	if err := e.ready(ctx); err != nil {
 		return Health{Err: err}, err

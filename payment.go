@@ -90,10 +90,10 @@ type Checkout struct {
 type PaymentState string
 
 const (
-	Unpaid    PaymentState = "unpaid"
-	Paying    PaymentState = "paying" // begun, and not over yet
-	Paid      PaymentState = "paid"   // for good
-	Expired   PaymentState = "expired"
+	Unpaid    PaymentState = "unpaid"    // also where nothing was heard
+	Paying    PaymentState = "paying"    // begun, and not over yet
+	Paid      PaymentState = "paid"      // for good
+	Expired   PaymentState = "expired"   // its due date has passed, and it is not valid any more
 	Cancelled PaymentState = "cancelled" // by the creditor
 )
 

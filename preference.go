@@ -75,9 +75,9 @@ const (
 type Activation string
 
 const (
-	Inactive Activation = ""
+	Inactive Activation = ""        // it does not, or no longer
 	Pending  Activation = "PENDING" // counts as active for a day
-	Active   Activation = "ACTIVE"
+	Active   Activation = "ACTIVE"  // until it says otherwise
 )
 
 // PendingFor is how long a [Pending] activation counts.

@@ -331,7 +331,7 @@ func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f 
 	})
 }
 
-// Draft is the next version of any service, for the operator.
+// Draft is the next version of any service that an authority prepares, for the operator; ErrNotFound: there is none.
 func (e *Engine) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := e.ready(ctx); err != nil {
 		return Draft{}, err

@@ -71,9 +71,9 @@ type Service struct {
 type Reach string
 
 const (
-	AnyReach Reach = "" // not said
-	National Reach = "national"
-	Local    Reach = "local"
+	AnyReach Reach = ""         // not said
+	National Reach = "national" // the whole country
+	Local    Reach = "local"    // a part of it
 )
 
 // ServiceState is where a service stands with citizens.

@@ -17,6 +17,7 @@ type ServiceKeys struct {
 	PrimaryUsed, SecondaryUsed time.Time // when [Engine.SenderByKey] last took it, to about an hour, as Run, Flush or Close wrote it; zero: never, or there is none
 }
 
+// String is "primary" or "secondary".
 func (k KeySlot) String() string {
 	if k == Secondary {
 		return "secondary"
