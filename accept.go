@@ -115,7 +115,7 @@ func (a *acceptance) apply(tx *draft) error {
 		}
 		a.counted = true
 	}
-	if err := svc.permits(func(code fiscalcode.Person) bool { return code == m.To }); err != nil {
+	if err := svc.permits(e.codec, tx.owner); err != nil {
 		return err
 	}
 	if err := svc.permitsPremium(m); err != nil {

@@ -325,9 +325,10 @@ const (
 )
 
 // A Member may act for an organization: see [Engine.AuthorityFor]. ID is what the host calls a person, or an account; it is kept
-// sealed, and shown in histories, and says nothing of a person that the host does not put into it.
+// sealed, and shown in histories, which outlive an erasure: so it says nothing of a person but what the host puts into it, and has no
+// fiscal code.
 type Member struct {
-	ID       string // 1 to 200 UTF-16 units
+	ID       string // 1 to 200 UTF-16 units, without a fiscal code
 	Role     Role
 	Delegate bool      // of another organization; then Until is given
 	From     time.Time // zero: at once
@@ -343,6 +344,8 @@ func (m Member) Validate() error {
 		return invalid("Until", "a time, for a delegate")
 	case !m.Until.IsZero() && !m.Until.After(m.From):
 		return invalid("Until", "after From")
+	case codeShape.MatchString(m.ID):
+		return invalid("ID", "one without a fiscal code, which an erasure could not remove")
 	}
 	return validText("ID", m.ID, 1, 200)
 }

@@ -117,13 +117,17 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 			return Draft{}, err
 		}
 	}
+	trial, err := a.e.list(ctx, listRef{string(service(s.ID)), keyService}, s.Trial)
+	if err != nil {
+		return Draft{}, err
+	}
 	return a.e.manage(ctx, s.ID, who, func(m *managed) error {
 		if err := a.owns(who, m); err != nil && !errors.Is(err, errNoDraft) {
 			return err
 		}
 		fresh := m.d == nil
 		data := newServiceRecord(&s, m.now)
-		data.OrgName = org.Name
+		data.OrgName, data.Trial = org.Name, trial
 		if m.live != nil {
 			data.operatorsOf(m.live)
 		} else {
@@ -184,7 +188,7 @@ func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	return m.d.draft(m.live)
+	return a.e.draftOf(ctx, m)
 }
 
 // Drafts lists the services that the organization has prepared, by id, deleted ones too, and those that it prepared, or edited, as the
@@ -230,7 +234,7 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 			if err := a.owns(who, m); err != nil && (!others || !errors.Is(err, errAnothers) || a.actsOn(ctx, who, m) != nil) {
 				continue
 			}
-			item, err := m.d.draft(m.live)
+			item, err := a.e.draftOf(ctx, m)
 			if err != nil {
 				return f, err
 			}

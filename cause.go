@@ -85,6 +85,9 @@ func cause(s string, a *attempt) string {
 	return s
 }
 
+// codeShape is what looks like a fiscal code and stands for itself.
+var codeShape = regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]\b`)
+
 // personal is what looks like an e-mail address, also escaped, or a fiscal code.
 var personal = regexp.MustCompile(`(?i)[^\s<>"'(),:;]+(?:@|%40)[^\s<>"'(),:;]+|[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]`)
 

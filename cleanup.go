@@ -41,6 +41,9 @@ func (d *draft) putErasure(at int64) error {
 	}
 	d.del(keyDataKey)
 	d.del(keyProfile)
+	if planted != "listed-left" {
+		d.del(keyListed)
+	}
 	d.personal = nil
 	if err := d.beginDeletion(at); err != nil {
 		return err
@@ -212,6 +215,13 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 				taken = takenRecord{}
 			}
 		}
+		var listed listedRecord // likewise
+		if isListed(&rec) && e.codec.of(rec.Owner).open(&rec, &listed) == nil {
+			if err := e.stillListed(ctx, rec.Owner, &listed); err != nil {
+				e.log().Error("whether somebody is still on a list could not be read, and will be", "err", err)
+				return nil
+			}
+		}
 		o.apply = func(tx *draft) error {
 			now := tx.get(rec.Key)
 			if now == nil || !now.Due.Equal(rec.Due) || !perishes(&rec) || !e.counted(&rec) {
@@ -227,6 +237,9 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			}
 			if taken.Citizen != "" {
 				return tx.putTaken(&taken, micro(e.now()))
+			}
+			if len(listed.Lists) > 0 {
+				return tx.putListed(&listed, micro(e.now()))
 			}
 			tx.del(rec.Key)
 			return nil
@@ -244,7 +257,7 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 
 // perishes reports whether a record is of those that go when their time has passed.
 func perishes(r *store.Record) bool {
-	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || strings.HasPrefix(string(r.Key), prefixTally) || isDebtor(r) || isTaken(r) ||
+	return strings.HasPrefix(string(r.Key), prefixDecision) || strings.HasPrefix(string(r.Key), prefixRepeat) || strings.HasPrefix(string(r.Key), prefixTally) || isDebtor(r) || isTaken(r) || isListed(r) ||
 		r.Key == keyNews && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 

@@ -230,7 +230,7 @@ func (e *Engine) permitted(cs *consentState, s *serviceRecord, owner store.Owner
 	if s == nil || route == nil {
 		return None, Address{}, "unknown service or channel"
 	}
-	if s.permits(func(code fiscalcode.Person) bool { return e.codec.citizen(code) == owner }) != nil {
+	if s.permits(e.codec, owner) != nil {
 		return None, Address{}, "service-stopped"
 	}
 	f := e.facts(cs, s, secure, now)

@@ -67,7 +67,7 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 	if wait := s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()); wait > 0 {
 		return nil, nil, &LimitedError{After: wait}
 	}
-	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+	if err := svc.permits(s.e.codec, s.e.codec.citizen(to)); err != nil {
 		return nil, nil, err
 	}
 	cs, err := d.readConsent(s.id)
@@ -99,7 +99,7 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 		return fmt.Errorf("%w: the service is not Special", ErrForbidden)
 	}
 	if a != Inactive {
-		if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+		if err := svc.permits(s.e.codec, s.e.codec.citizen(to)); err != nil {
 			return err
 		}
 	}

@@ -101,11 +101,11 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 	if err := s.allowed(svc, WriteMessages); err != nil {
 		return Document{}, err
 	}
-	if err := svc.permits(func(code fiscalcode.Person) bool { return code == to }); err != nil {
+	owner := s.e.codec.citizen(to)
+	if err := svc.permits(s.e.codec, owner); err != nil {
 		return Document{}, err
 	}
 	now := micro(s.e.now())
-	owner := s.e.codec.citizen(to)
 	put := documentRecord{ID: DocumentID(s.e.ulids.next(now)), Name: d.Name, Type: d.Type, Key: newDocumentKey()}
 	sealed := newSealingReader(r, &put, s.e.opts.MaxDocument)
 	if err := s.e.putBlob(ctx, blobID(owner, put.ID), sealed); err != nil {

@@ -200,6 +200,7 @@ var exportSections = []exportSection{
 var notExported = map[string]string{
 	"tombstone":           "while it is there nothing is exported",
 	"data key":            "it is what seals the records; with it a copy of the store could be read after an erasure",
+	"listed person":       "the code itself, and which lists of services and organizations name it, which are theirs",
 	"idempotency key":     "a hash of a service's own key, and what the decision of the message says",
 	"effect":              "that a notice is still to be told of a bill, by pseudonyms; the bill is exported",
 	"effect on the feed":  "that the subscriptions feed is still to be told of a change of consent; the change is exported",

@@ -51,6 +51,7 @@ var recordKinds = map[string]func() any{
 	"day":           func() any { return &dayRecord{} },
 	"counted":       func() any { return &closedRecord{} },
 	"debtor":        func() any { return &debtorRecord{} },
+	"listed":        func() any { return &listedRecord{} },
 	"taken":         func() any { return &takenRecord{} },
 	"news":          func() any { return &newsRecord{} },
 	"spread":        func() any { return &spreadRecord{} },
@@ -220,6 +221,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&effectRecord{Notice: string(owed.owner), Bill: string(bill)})
 	add("taken", c.of(c.address(Email, "maria@example.it")), nil, store.Record{Key: keyTaken, Lane: cleanUpLane(c.address(Email, "maria@example.it")),
 		Due: goldenTime.Add(keepTaken)}, &takenRecord{Citizen: string(person.owner), At: at})
+	add("listed", person, nil, store.Record{Key: keyListed, Lane: cleanUpLane(person.owner), Due: goldenTime.Add(keepListed)},
+		&listedRecord{Code: string(goldenPerson), Lists: []listRef{{string(service(goldenService)), keyService}}})
 	add("debtor", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner)}, &debtorRecord{Citizen: string(person.owner), Bill: string(bill)})
 	add("debtor.due", owed, nil, store.Record{Key: prefixDebtor + store.Key(person.owner), Lane: cleanUpLane(owed.owner), Due: goldenTime.Add(keepDebtor)},
 		&debtorRecord{Citizen: string(person.owner), Bill: string(bill)})

@@ -12,7 +12,7 @@ import (
 // what is live, or stopped, counts as approved as it is, and what is in trial is a draft. by is noted in the history, at most 200 UTF-16
 // units. A service that an authority prepares already stays as it is.
 func (e *Engine) Entrust(ctx context.Context, id ServiceID, by string) (Draft, error) {
-	if err := validText("by", by, 0, 200); err != nil {
+	if err := validBy(by); err != nil {
 		return Draft{}, err
 	}
 	if err := e.ready(ctx); err != nil {

@@ -369,7 +369,7 @@ func ownerKind(o store.Owner) string {
 // Kinds of records by key, or by the prefix of a key.
 var (
 	citizenKinds = map[string]string{
-		string(keyTombstone): "tombstone", string(keyDataKey): "data key", string(keyProfile): "profile",
+		string(keyTombstone): "tombstone", string(keyDataKey): "data key", string(keyProfile): "profile", string(keyListed): "listed person",
 		prefixPreference: "preference", prefixActivation: "activation", prefixDecision: "decision", prefixHistory: "consent",
 		prefixRepeat: "idempotency key", prefixMessage: "message", prefixOutcome: "outcome", prefixWaiting: "waiting work",
 		prefixLeased: "leased work", prefixParked: "parked delivery", prefixCleanUp: "clean-up task", prefixQuarantine: "quarantined",

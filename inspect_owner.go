@@ -175,6 +175,11 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		if into(&p) && r.c.citizen(fiscalcode.Person(p.Code)) != r.name {
 			r.problem(kind, "", "it is another person's")
 		}
+	case "listed person":
+		var l listedRecord
+		if into(&l) && r.c.citizen(fiscalcode.Person(l.Code)) != r.name {
+			r.problem(kind, "", "it is another person's")
+		}
 	case "preference":
 		var p preferenceRecord
 		if into(&p) && rec.Key != r.c.preferenceKey(p.Service) {

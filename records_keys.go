@@ -14,6 +14,7 @@ const (
 	keyTombstone store.Key = "!" // E: an erasure is under way
 	keyDataKey   store.Key = "K" // E: the person's data key; destroyed by erasure
 	keyProfile   store.Key = "P"
+	keyListed    store.Key = "L" // E: lists of others name the person; goes with the first change of an erasure
 
 	prefixPreference    = "c/" // + pseudonym of the service
 	prefixActivation    = "s/" // + pseudonym of the service; E

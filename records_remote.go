@@ -40,7 +40,7 @@ type remoteConfigurationRecord struct {
 	Precondition Precondition  `msgpack:"p"`
 	Production   *systemRecord `msgpack:"u,omitempty"`
 	Test         *systemRecord `msgpack:"v,omitempty"`
-	TestUsers    []string      `msgpack:"w,omitempty"`
+	TestUsers    []string      `msgpack:"w,omitempty"` // see listed.go, and Unsigned
 	Signed       bool          `msgpack:"s,omitempty"`
 	Unsigned     []string      `msgpack:"x,omitempty"`
 	At           int64         `msgpack:"t"`
@@ -56,18 +56,19 @@ type systemRecord struct {
 	Roots       string `msgpack:"r,omitempty"`
 }
 
+// newRemoteConfigurationRecord is a configuration without its persons.
 func newRemoteConfigurationRecord(c *RemoteConfiguration) *remoteConfigurationRecord {
 	return &remoteConfigurationRecord{
 		ID: string(c.ID), Name: c.Name, Text: c.Description, Precondition: c.Precondition, Production: (*systemRecord)(c.Production).clone(),
-		Test: (*systemRecord)(c.Test).clone(), TestUsers: codes[string](c.TestUsers), Signed: c.Signed, Unsigned: codes[string](c.Unsigned),
+		Test: (*systemRecord)(c.Test).clone(), Signed: c.Signed,
 	}
 }
 
+// configuration is the configuration without its persons: see Engine.show.
 func (r *remoteConfigurationRecord) configuration(of fiscalcode.Organization) RemoteConfiguration {
 	return RemoteConfiguration{
 		ID: ConfigurationID(r.ID), Name: r.Name, Description: r.Text, Precondition: r.Precondition, Production: (*RemoteSystem)(r.Production),
-		Test: (*RemoteSystem)(r.Test), TestUsers: codes[fiscalcode.Person](r.TestUsers), Signed: r.Signed,
-		Unsigned: codes[fiscalcode.Person](r.Unsigned), Organization: of, UpdatedAt: fromMicro(r.At),
+		Test: (*RemoteSystem)(r.Test), Signed: r.Signed, Organization: of, UpdatedAt: fromMicro(r.At),
 	}
 }
 
@@ -77,11 +78,4 @@ func (r *systemRecord) clone() *systemRecord {
 	}
 	c := *r
 	return &c
-}
-
-func codes[To, From ~string](from []From) (to []To) {
-	for _, c := range from {
-		to = append(to, To(c))
-	}
-	return to
 }

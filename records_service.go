@@ -41,7 +41,7 @@ type serviceRecord struct {
 	Secure       bool         `msgpack:"sc,omitempty"`
 	MaxPayment   int64        `msgpack:"mp,omitempty"`
 	OtherPayees  bool         `msgpack:"py,omitempty"`
-	Trial        []string     `msgpack:"tr,omitempty"`
+	Trial        []string     `msgpack:"tr,omitempty"` // see listed.go
 	Prefixes     []string     `msgpack:"px,omitempty"`
 	Texts        []string     `msgpack:"tx,omitempty"` // in the order of texts, up to the last that is not empty
 	Keys         [][]byte     `msgpack:"k,omitempty"`  // SHA-256, by KeySlot; empty: none
@@ -64,6 +64,7 @@ func (s *Service) texts() []*string {
 	}
 }
 
+// newServiceRecord is a service without its Trial.
 func newServiceRecord(s *Service, at int64) *serviceRecord {
 	r := &serviceRecord{
 		ID: s.ID, Name: s.Name, Organization: string(s.Organization), State: s.State, Category: s.Category, Basis: s.Basis,
@@ -75,20 +76,15 @@ func newServiceRecord(s *Service, at int64) *serviceRecord {
 			r.Texts = append(append(r.Texts, make([]string, i-len(r.Texts))...), *text)
 		}
 	}
-	for _, p := range s.Trial {
-		r.Trial = append(r.Trial, string(p))
-	}
 	return r
 }
 
+// service is the service without its Trial: see Engine.show.
 func (r *serviceRecord) service() (Service, error) {
 	s := Service{
 		ID: r.ID, Name: r.Name, Organization: fiscalcode.Organization(r.Organization), State: r.State, Category: r.Category,
 		Basis: r.Basis, SecureChannels: r.Secure, QuietBasis: r.QuietBasis, MaxPayment: pagopa.Amount(r.MaxPayment), OtherPayees: r.OtherPayees,
 		SendRate: r.SendRate, DeliveryRate: r.DeliveryRate, Premium: r.Premium, Reach: r.Reach, Scopes: slices.Clone(r.Scopes),
-	}
-	for _, p := range r.Trial {
-		s.Trial = append(s.Trial, fiscalcode.Person(p))
 	}
 	var err error
 	if s.Prefixes, err = parsePrefixes(r.Prefixes); err != nil {

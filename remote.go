@@ -215,8 +215,20 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	}
 	r := newRemoteConfigurationRecord(&c)
 	r.At = toMicro(micro(a.e.now()))
-	key := remoteConfigurationKey(c.ID)
-	o := &op{owner: a.e.codec.organization(a.code), keys: []store.Key{key}}
+	owner, key := a.e.codec.organization(a.code), remoteConfigurationKey(c.ID)
+	if !fresh { // before its persons are written down
+		if _, err := a.e.remoteConfiguration(ctx, a.code, c.ID); err != nil {
+			return RemoteConfiguration{}, err
+		}
+	}
+	var err error
+	if r.TestUsers, err = a.e.list(ctx, listRef{string(owner), key}, c.TestUsers); err != nil {
+		return RemoteConfiguration{}, err
+	}
+	if r.Unsigned, err = a.e.list(ctx, listRef{string(owner), key}, c.Unsigned); err != nil {
+		return RemoteConfiguration{}, err
+	}
+	o := &op{owner: owner, keys: []store.Key{key}}
 	if fresh {
 		o.rng = all(prefixRemote, maxConfigurations)
 		o.rng.KeysOnly = true
@@ -233,7 +245,14 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	if err := a.e.do(ctx, o); err != nil {
 		return RemoteConfiguration{}, err
 	}
-	return r.configuration(a.code), nil
+	return a.e.shownConfiguration(ctx, a.code, r)
+}
+
+// shownConfiguration is a configuration with its persons.
+func (e *Engine) shownConfiguration(ctx context.Context, of fiscalcode.Organization, r *remoteConfigurationRecord) (RemoteConfiguration, error) {
+	c := r.configuration(of)
+	err := e.show(ctx, listing{r.TestUsers, &c.TestUsers}, listing{r.Unsigned, &c.Unsigned})
+	return c, err
 }
 
 // checkRemote refuses the key of a group, too: configurations are the whole organization's.
@@ -271,7 +290,11 @@ func (a *Authority) RemoteConfigurations() List[RemoteConfiguration] {
 			if err := d.open(&d.ranged[i], &r); err != nil {
 				return f, err
 			}
-			f.add(r.configuration(a.code), r.ID)
+			c, err := a.e.shownConfiguration(ctx, a.code, &r)
+			if err != nil {
+				return f, err
+			}
+			f.add(c, r.ID)
 		}
 		if p.before {
 			slices.Reverse(f.items)
@@ -310,7 +333,7 @@ func (e *Engine) remoteConfiguration(ctx context.Context, code fiscalcode.Organi
 	case !found:
 		return RemoteConfiguration{}, ErrNotFound
 	}
-	return r.configuration(code), nil
+	return e.shownConfiguration(ctx, code, &r)
 }
 
 // remotes are the configurations that messages name, of the service's organization, and what it is. Configurations are never

@@ -91,7 +91,7 @@ func (e *Engine) manage(ctx context.Context, id ServiceID, by serviceActor, f fu
 	if err != nil && !errors.As(err, &still) {
 		return Draft{}, err
 	}
-	d, err2 := m.d.draft(m.live)
+	d, err2 := e.draftOf(ctx, m)
 	return d, errors.Join(err, err2)
 }
 
@@ -270,7 +270,9 @@ func (m *managed) show(c ServiceChange, reason string) error {
 	return nil
 }
 
-func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
+// draftOf is a managed service's draft, as it is shown.
+func (e *Engine) draftOf(ctx context.Context, m *managed) (Draft, error) {
+	r, live := m.d, m.live
 	if r == nil {
 		return Draft{}, errNoDraft
 	}
@@ -278,7 +280,9 @@ func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	m := managed{live: live, d: r}
+	if err := e.show(ctx, listing{r.Data.Trial, &s.Trial}); err != nil {
+		return Draft{}, err
+	}
 	var liveAt time.Time
 	if live != nil {
 		s.State, liveAt = live.State, fromMicro(live.At)
@@ -288,6 +292,14 @@ func (r *draftRecord) draft(live *serviceRecord) (Draft, error) {
 		Group: r.Group, Offered: fiscalcode.Organization(r.Offered), Held: live != nil && live.Held,
 		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt), LiveAt: liveAt,
 	}, nil
+}
+
+// validBy is of who the host says acts. A history outlives an erasure, so that it has no codes.
+func validBy(by string) error {
+	if codeShape.MatchString(by) {
+		return invalid("by", "words without a fiscal code")
+	}
+	return validText("by", by, 0, 200)
 }
 
 // Approve makes a submitted draft the live copy of its service, and publishes it if that was asked for and its organization has a signed
@@ -306,7 +318,7 @@ func (e *Engine) Reject(ctx context.Context, id ServiceID, by, reason string) (D
 }
 
 func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f func(m *managed, agreement uint64) error) (Draft, error) {
-	if err := validText("by", by, 0, 200); err != nil {
+	if err := validBy(by); err != nil {
 		return Draft{}, err
 	}
 	if err := e.ready(ctx); err != nil {
@@ -340,7 +352,7 @@ func (e *Engine) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	return m.d.draft(m.live)
+	return e.draftOf(ctx, m)
 }
 
 // ServiceHistory is what happened to a service that an authority prepares, newest first; what PutService does is not in it.
@@ -443,7 +455,7 @@ func (e *Engine) Reviews() List[Draft] {
 			if m.d == nil || m.d.Stage != Submitted { // decided meanwhile
 				continue
 			}
-			d, err := m.d.draft(m.live)
+			d, err := e.draftOf(ctx, m)
 			if err != nil {
 				return f, err
 			}

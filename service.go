@@ -194,13 +194,18 @@ func (e *Engine) PutService(ctx context.Context, s Service) error {
 	if err := e.ready(ctx); err != nil {
 		return err
 	}
-	s.Trial, s.Prefixes, s.Scopes = slices.Clone(s.Trial), slices.Clone(s.Prefixes), slices.Clone(s.Scopes)
+	s.Prefixes, s.Scopes = slices.Clone(s.Prefixes), slices.Clone(s.Scopes)
 	org, err := e.Organization(ctx, s.Organization)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	trial, err := e.list(ctx, listRef{string(service(s.ID)), keyService}, s.Trial)
+	if err != nil {
+		return err
+	}
 	return e.changeService(ctx, s.ID, func(old *serviceRecord) (*serviceRecord, error) {
 		r := newServiceRecord(&s, toMicro(e.now()))
+		r.Trial = trial
 		r.OrgName, r.Held = org.Name, r.State == Stopped
 		if old != nil {
 			r.Keys = old.Keys
@@ -292,7 +297,11 @@ func (e *Engine) Service(ctx context.Context, id ServiceID) (Service, error) {
 	if err != nil {
 		return Service{}, err
 	}
-	return r.service()
+	s, err := r.service()
+	if err != nil {
+		return Service{}, err
+	}
+	return s, e.show(ctx, listing{r.Trial, &s.Trial})
 }
 
 // readService is the record of a service, or ErrNotFound.
@@ -427,6 +436,7 @@ func (e *Engine) listServices(ctx context.Context, p position, limit int) (f fou
 		return f, invalid("Cursor", "services are listed forwards only")
 	}
 	after := service(ServiceID(p.key))
+	var trials []listing
 	for len(f.items) < limit {
 		owners, err := e.store.Owners(ctx, after, limit-len(f.items))
 		if err != nil {
@@ -461,9 +471,13 @@ func (e *Engine) listServices(ctx context.Context, p position, limit int) (f fou
 				return f, err
 			}
 			f.add(s, string(s.ID))
+			trials = append(trials, listing{list: r.Trial})
 		}
 	}
-	return f, nil
+	for i := range trials {
+		trials[i].into = &f.items[i].Trial
+	}
+	return f, e.show(ctx, trials...)
 }
 
 // NewKey makes a key for the slot, ends the one before at once, and returns it: it is not shown again.
@@ -522,18 +536,13 @@ func (r *serviceRecord) hasKey(hash []byte) bool { return hasKey(r.Keys, hash) }
 
 // permits reports whether the service may write to this person at all, whatever the person chose: a stopped one to nobody, one
 // in trial to its authorised recipients and the sandbox.
-func (r *serviceRecord) permits(recipient func(code fiscalcode.Person) bool) error {
+func (r *serviceRecord) permits(c *codec, who store.Owner) error {
 	switch r.State {
 	case Live:
 		return nil
 	case Trial:
-		if recipient(fiscalcode.Sandbox) {
+		if who == c.citizen(fiscalcode.Sandbox) || c.names(r.Trial, who) {
 			return nil
-		}
-		for _, p := range r.Trial {
-			if recipient(fiscalcode.Person(p)) {
-				return nil
-			}
 		}
 		return fmt.Errorf("%w: the service is in trial, and the recipient is not one of its authorised recipients", ErrForbidden)
 	}

@@ -49,7 +49,7 @@ func (e *Engine) AllowService(ctx context.Context, id ServiceID, by string) erro
 }
 
 func (e *Engine) changeHeld(ctx context.Context, id ServiceID, by string, f func(m *managed) error) error {
-	if err := validText("by", by, 0, 200); err != nil {
+	if err := validBy(by); err != nil {
 		return err
 	}
 	if err := e.ready(ctx); err != nil {

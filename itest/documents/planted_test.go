@@ -1,4 +1,4 @@
-// Package documents shows that the tests of documents, and of content elsewhere, which are in the library, can fail.
+// Package documents shows that the tests of documents, of content elsewhere, and of lists of persons, which are in the library, can fail.
 package documents
 
 import (
@@ -16,7 +16,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	bug := func(name, says string) planted.Bug {
 		return planted.Bug{Name: name + ", by " + model, Env: "APPIO_PLANT=" + name, Test: model, Says: says, Rounds: 5, Count: "50"}
 	}
-	planted.None(t, binary, "TestDocuments", "TestDocumentCrashes", "TestRemoteContent", model)
+	planted.None(t, binary, "TestDocuments", "TestDocumentCrashes", "TestRemoteContent", "TestListsOfPersons", model)
 	planted.Run(t, binary,
 		planted.Bug{Name: "what was just put is removed", Env: "APPIO_PLANT=document-young", Test: "TestDocuments", Says: "FAIL: .*no_message_has", Rounds: 1},
 		planted.Bug{Name: "an erasure leaves the documents", Env: "APPIO_PLANT=document-left", Test: "TestDocuments", Says: "FAIL: .*end_with_an_erasure", Rounds: 1},
@@ -29,5 +29,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		bug("document-left", "and nothing else"),
 		bug("document-shared", "too late, or twice"),
 		bug("document-late", "too late, or twice"),
+		planted.Bug{Name: "an erasure leaves the code that lists name", Env: "APPIO_PLANT=listed-left", Test: "TestListsOfPersons", Says: "FAIL: .*forget_who_is_erased", Rounds: 1},
+		planted.Bug{Name: "a list keeps the code of whom an erasure is under way", Env: "APPIO_PLANT=listed-late", Test: "TestListsOfPersons", Says: "FAIL: .*forget_who_is_erased", Rounds: 1},
 	)
 }
