@@ -36,7 +36,8 @@
 // # What the server answers
 //
 // A reply 4yz, a failed login, a connection that breaks: the engine tries again. 421 and 4.7.z ask for a pause (Options.Pause). A
-// mailbox that does not exist (5.1.1), has moved (5.1.6), or whose domain takes no mail (5.1.10) is [appio.Gone]; every other 5yz is
+// mailbox that does not exist (5.1.1), has moved (5.1.6), or whose domain takes no mail (5.1.10) is [appio.Gone]. 5.7.z before the text is
+// about who sends, as where a relay is not open to this host: the engine tries again, and its breaker sees it. Every other 5yz is
 // [appio.Permanent]. Errors have the server's codes and none of its words, which may quote the address.
 //
 // # Addresses

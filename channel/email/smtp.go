@@ -238,7 +238,7 @@ func (c *Channel) refused(ctx context.Context, step string, err error) error {
 	case said.Code == 421 || said.Code/100 == 4 && step != "AUTH" && strings.HasPrefix(code, "4.7."):
 		return appio.RetryAfter(c.o.Pause, short)
 	case said.Code/100 != 5, !slices.Contains([]string{"MAIL", "RCPT", "DATA", "message"}, step),
-		slices.Contains(loginCodes, said.Code), slices.Contains(loginStates, code), step == "MAIL" && strings.HasPrefix(code, "5.7."):
+		slices.Contains(loginCodes, said.Code), slices.Contains(loginStates, code), policySteps[step] && strings.HasPrefix(code, "5.7."):
 		return short
 	case step != "MAIL" && slices.Contains(goneStates, code):
 		return appio.Gone(short)
@@ -253,6 +253,9 @@ var (
 	// loginCodes and loginStates are about who sends (RFC 4954): they are put right while deliveries wait.
 	loginCodes  = []int{530, 534, 535, 538}
 	loginStates = []string{"5.7.8", "5.7.9", "5.7.11"}
+	// policySteps are those before the text, at which 5.7.z (RFC 3463) is what the relay permits this sender: it too is put right. What
+	// a policy says of a text it says again.
+	policySteps = map[string]bool{"MAIL": true, "RCPT": true}
 )
 
 var enhancedCode = regexp.MustCompile(`(?m)^[245]\.\d{1,3}\.\d{1,3}(?:[ \n]|$)`)

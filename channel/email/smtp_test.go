@@ -87,7 +87,12 @@ func TestReplies(t *testing.T) {
 		{"RCPT", reply{556, smtp.EnhancedCode{5, 1, 10}}, "gone", "email: RCPT: 556 5.1.10"},
 		{"DATA", reply{550, smtp.EnhancedCode{5, 1, 1}}, "gone", "email: message: 550 5.1.1"},
 		{"RCPT", reply{550, smtp.NoEnhancedCode}, "permanent", "email: RCPT: 550"},
-		{"RCPT", reply{550, smtp.EnhancedCode{5, 7, 1}}, "permanent", "email: RCPT: 550 5.7.1"},
+		{"RCPT", reply{550, smtp.EnhancedCode{5, 7, 1}}, "later", "email: RCPT: 550 5.7.1"}, // the relay is not for this sender
+		{"RCPT", reply{554, smtp.EnhancedCode{5, 7, 0}}, "later", "email: RCPT: 554 5.7.0"},
+		{"RCPT", reply{550, smtp.EnhancedCode{5, 7, 27}}, "later", "email: RCPT: 550 5.7.27"},
+		{"RCPT", reply{550, smtp.EnhancedCode{5, 1, 2}}, "permanent", "email: RCPT: 550 5.1.2"},
+		{"RCPT", reply{550, smtp.EnhancedCode{5, 70, 1}}, "permanent", "email: RCPT: 550 5.70.1"},
+		{"DATA", reply{550, smtp.EnhancedCode{5, 7, 1}}, "permanent", "email: message: 550 5.7.1"}, // about the text
 		{"RCPT", reply{552, smtp.EnhancedCode{5, 2, 2}}, "permanent", "email: RCPT: 552 5.2.2"},
 		{"MAIL", reply{550, smtp.EnhancedCode{5, 1, 1}}, "permanent", "email: MAIL: 550 5.1.1"}, // about the sender
 		{"MAIL", reply{553, smtp.EnhancedCode{5, 7, 1}}, "later", "email: MAIL: 553 5.7.1"},     // the login may not write as this sender
