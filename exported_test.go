@@ -67,6 +67,8 @@ func TestEveryKindOfRecordIsExportedOrNot(t *testing.T) {
 var fieldsNotExported = map[string]string{
 	"profile.Addresses.Proof":        "a hash of a token that proves an address: of no use to its owner, who is sent the token",
 	"work.Secure":                    "the message says it",
+	"work.Replay":                    "tells replays by the operator apart; that it was replayed is exported",
+	"parked.Replay":                  "likewise",
 	"outcome.First":                  "which of the deliveries statistics count by this record, and which by marks",
 	"activation.Version":             "how often it was said; the history has each",
 	"bill.Service":                   "the message says it",

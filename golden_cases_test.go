@@ -234,6 +234,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at - 1, Paused: at}}})
 	add("work.replayed", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
 		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at, Cause: "x", Replayed: true}}})
+	add("work.replay", person, nil, store.Record{Key: waitingKey(goldenID), Lane: deliveryLane(goldenService), Due: goldenTime},
+		&workRecord{Service: goldenService, Expires: at + 1, Entries: []workEntry{{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at, Replayed: true}}, Replay: 1<<32 - 1})
+	add("parked.replay", person, nil, store.Record{Key: prefixParked + "ffffffffffffffffffffffffff", Lane: laneParked, Due: goldenTime},
+		&parkedRecord{Service: goldenService, Message: goldenID, At: at, Lifetime: 1, Entry: workEntry{ID: "ffffffffffffffffffffffffff", Channel: Push, Next: at}, Replay: 1<<32 - 1})
 	add("paused", meta, nil, store.Record{Key: keyPaused}, &pauseRecord{Version: at, Channels: map[string]int64{Push: at},
 		Services: map[ServiceID]int64{goldenService: at + 1}})
 	add("parked.reminder", person, nil, store.Record{Key: prefixParked + "eeeeeeeeeeeeeeeeeeeeeeeeee", Lane: laneParked, Due: goldenTime},

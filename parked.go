@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func parsePosition(s string) (store.Position, error) {
 
 // Replay makes parked deliveries due again, with as much time as they had left when they were parked and an hour at least;
 // consent is read again too. What stands in for another route and was parked before its time, as in a restored store, keeps it.
-// Without ids it is all of them. An id that is not parked is ErrNotFound, after the others were replayed. It reads through all that
+// Without ids it is all of them, each once, whenever the clock says that they were parked. An id that is not parked is ErrNotFound, after the others were replayed. It reads through all that
 // is parked.
 func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	if err := e.ready(ctx); err != nil {
@@ -83,17 +84,14 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	for _, id := range ids {
 		missing[id] = true
 	}
-	until := e.now()  // not what is parked again meanwhile
-	if len(ids) > 0 { // each once, and also what was parked while the clock was ahead
-		until = farFuture
-	}
-	err := e.eachDue(ctx, laneParked, 1, until, func(rec store.Record) *op {
+	run := newReplay()
+	err := e.eachDue(ctx, laneParked, 1, farFuture, func(rec store.Record) *op {
 		id := DeliveryID(strings.TrimPrefix(string(rec.Key), prefixParked))
 		if len(ids) > 0 && !missing[id] {
 			return nil
 		}
 		delete(missing, id)
-		return e.replayOp(rec)
+		return e.replayOp(rec, run)
 	})
 	if err != nil {
 		return err
@@ -105,8 +103,17 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	return nil
 }
 
-// replayOp puts a parked delivery back into its message's open work.
-func (e *Engine) replayOp(rec store.Record) *op {
+// newReplay is what tells a replay from others, so that what is parked again while it goes on is not replayed again: the time does
+// not tell, since a clock may be put back.
+func newReplay() (run uint32) {
+	for run == 0 {
+		run = rand.Uint32()
+	}
+	return run
+}
+
+// replayOp puts a parked delivery back into its message's open work, unless the same replay has done so before.
+func (e *Engine) replayOp(rec store.Record, run uint32) *op {
 	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
 	var seen parkedRecord
 	if e.codec.of(rec.Owner).open(&rec, &seen) == nil {
@@ -127,6 +134,9 @@ func (e *Engine) replayOp(rec store.Record) *op {
 		if p.Message != seen.Message {
 			return ErrBusy // it is another one now
 		}
+		if p.Replay == run {
+			return nil
+		}
 		at := toMicro(micro(e.now()))
 		en := p.Entry
 		en.Claims, en.Held, en.Attempts, en.Replayed = 0, false, 0, true
@@ -144,6 +154,7 @@ func (e *Engine) replayOp(rec store.Record) *op {
 			w.Expires = max(w.Expires, at+p.Lifetime)
 		}
 		w.Entries = append(w.Entries, en)
+		w.Replay = run
 		if err := tx.putWork(keysOfWork(p.Message), w, from); err != nil {
 			return err
 		}

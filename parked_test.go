@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,6 +253,57 @@ func TestReplay(t *testing.T) {
 		require.NoError(t, w.Replay(t.Context(), w.parked()[0].ID))
 		require.Equal(t, 1, w.flush())
 		require.Len(t, w.email.deliveries(), 1)
+	})
+
+	t.Run("of all has what was parked while the clock was ahead, and each once", func(t *testing.T) {
+		t.Parallel()
+		for name, replay := range map[string]func(w *town) error{
+			"Replay": func(w *town) error { return w.Replay(t.Context()) },
+			"ReplayParked": func(w *town) error {
+				done, err := w.ReplayParked(t.Context(), appio.ParkedReplay{})
+				require.Equal(t, appio.Replayed{Count: 2}, done)
+				return err
+			},
+			"ReplayParked, one at a time": func(w *town) error {
+				var err error
+				for r, n := (appio.ParkedReplay{Limit: 1}), 0; err == nil; n++ {
+					require.Less(t, n, 4)
+					var done appio.Replayed
+					done, err = w.ReplayParked(t.Context(), r)
+					w.advance(time.Minute)
+					w.flush() // it is parked again, before the others and after them
+					if r.After = done.Next; r.After == "" {
+						break
+					}
+				}
+				return err
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newTown(t)
+				s := w.put()
+				w.enrol(giuseppe, appio.Auto)
+				var tries atomic.Int64
+				w.email.answer = func(context.Context, appio.Delivery) error {
+					tries.Add(1)
+					return appio.Permanent(errProvider)
+				}
+				w.send(s, messageTo(giuseppe))
+				require.Equal(t, 2, w.flush())
+				w.advance(2 * time.Minute)
+				w.send(s, messageTo(giuseppe))
+				require.Equal(t, 2, w.flush())
+				w.advance(-time.Minute) // between the two
+				require.NoError(t, replay(w))
+				w.flush()
+				require.EqualValues(t, 4, tries.Load())
+				require.Len(t, w.parked(), 2)
+				require.NoError(t, w.Replay(t.Context()))
+				w.flush()
+				require.EqualValues(t, 6, tries.Load(), "another replay has them all again")
+			})
+		}
 	})
 
 	t.Run("can park again", func(t *testing.T) {

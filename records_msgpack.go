@@ -333,6 +333,7 @@ func (r *workRecord) pack(b []byte) []byte {
 	if r.Digest != nil {
 		f.record("g", r.Digest)
 	}
+	f.optionalNumber("r", int64(r.Replay))
 	return f.end()
 }
 

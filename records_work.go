@@ -29,6 +29,7 @@ type workRecord struct {
 	Entries []workEntry   `msgpack:"d"`
 	Done    []outcomeItem `msgpack:"o,omitempty"`
 	Digest  *gathered     `msgpack:"g,omitempty"` // nil: it is of one message
+	Replay  uint32        `msgpack:"r,omitempty"` // the last replay that put deliveries back; 0: there was none
 }
 
 // gathered is what a digest is of. It never changes: another takes its place.
@@ -93,4 +94,5 @@ type parkedRecord struct {
 	Lifetime int64     `msgpack:"l"` // microseconds that a replay may go on for
 	Entry    workEntry `msgpack:"e"`
 	Digest   *gathered `msgpack:"g,omitempty"` // nil: it is of one message
+	Replay   uint32    `msgpack:"r,omitempty"` // of its work
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
-// A ParkedReplay says which parked deliveries are to be due again. The zero value is all that are parked by now.
+// A ParkedReplay says which parked deliveries are to be due again. The zero value is all that are parked.
 type ParkedReplay struct {
 	Channel string    // empty: any
 	Service ServiceID // empty: any
 	Cause   string    // how the cause begins, for example "panic: "; empty: any
 	From    time.Time // parked then or later; zero: whenever
-	Until   time.Time // parked before then; zero: by now, so that what is parked again meanwhile is not replayed again
+	Until   time.Time // parked before then; zero: whenever
 	Limit   int       // at most so many; 0: no limit
 	DryRun  bool      // they are counted, and stay parked
 	After   Cursor    // Replayed.Next, to go on from where a replay with the same filter stopped; empty: from the oldest
@@ -29,7 +29,8 @@ type Replayed struct {
 }
 
 // ReplayParked is [Engine.Replay] for the deliveries that a filter describes, oldest first. It may be stopped, and begun anew, at any
-// point: what is due again is parked no longer, so nothing is replayed twice. With an error, what Replayed says has been done. It reads
+// point: what is due again is parked no longer, and what is parked again meanwhile, or until it goes on from After, is not replayed by
+// it again: so nothing is replayed twice. With an error, what Replayed says has been done. It reads
 // through what is parked from From, or After, on.
 func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replayed, err error) {
 	if r.Limit < 0 {
@@ -38,7 +39,8 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 	if err := e.ready(ctx); err != nil {
 		return done, err
 	}
-	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: e.now(), Limit: 256}
+	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: 256}
+	run := newReplay()
 	if !r.From.IsZero() {
 		q.After = store.Position{Due: micro(r.From)}
 	}
@@ -46,7 +48,7 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 		q.Until = micro(r.Until).Add(-time.Microsecond)
 	}
 	if r.After != "" {
-		if q.Until, q.After, err = e.openReplay(r.After); err != nil {
+		if run, q.Until, q.After, err = e.openReplay(r.After); err != nil {
 			return done, err
 		}
 	}
@@ -58,7 +60,7 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 	for {
 		recs, err := e.store.Due(ctx, q)
 		if err != nil {
-			done.Next = e.sealReplay(q)
+			done.Next = e.sealReplay(run, q)
 			return done, err
 		}
 		page := q
@@ -69,13 +71,13 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 				break
 			}
 			page.After = store.Position{Due: recs[i].Due, Owner: recs[i].Owner, Key: recs[i].Key}
-			yes, err := e.describes(&r, &recs[i])
+			yes, err := e.describes(&r, run, &recs[i])
 			if err != nil {
-				done.Next = e.sealReplay(q)
+				done.Next = e.sealReplay(run, q)
 				return done, err
 			}
 			if yes {
-				ops = append(ops, e.replayOp(recs[i]))
+				ops = append(ops, e.replayOp(recs[i], run))
 			}
 		}
 		if !r.DryRun {
@@ -90,11 +92,11 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 			done.Count += len(ops)
 		}
 		if err != nil { // the page once more: what of it was replayed is not found again
-			done.Next = e.sealReplay(q)
+			done.Next = e.sealReplay(run, q)
 			return done, err
 		}
 		if q = page; full {
-			done.Next = e.sealReplay(q)
+			done.Next = e.sealReplay(run, q)
 			return done, nil
 		}
 		if len(recs) < q.Limit {
@@ -104,34 +106,37 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 }
 
 // describes reports whether a parked delivery is meant. One that cannot be read is not: Replay puts it aside.
-func (e *Engine) describes(r *ParkedReplay, rec *store.Record) (bool, error) {
+func (e *Engine) describes(r *ParkedReplay, run uint32, rec *store.Record) (bool, error) {
 	var p parkedRecord
 	if err := e.codec.of(rec.Owner).open(rec, &p); errors.Is(err, store.ErrCorrupt) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
-	return (r.Channel == "" || p.Entry.Channel == r.Channel) && (r.Service == "" || p.Service == r.Service) &&
+	return p.Replay != run && (r.Channel == "" || p.Entry.Channel == r.Channel) && (r.Service == "" || p.Service == r.Service) &&
 		strings.HasPrefix(p.Entry.Cause, r.Cause), nil
 }
 
-const replayCursor = "replay"
+const replayCursor = "replay of parked"
 
-func (e *Engine) sealReplay(q store.DueQuery) Cursor {
+func (e *Engine) sealReplay(run uint32, q store.DueQuery) Cursor {
 	at := formatPosition(&store.Record{Due: q.After.Due, Owner: q.After.Owner, Key: q.After.Key})
-	return e.codec.sealCursor(replayCursor, position{key: string(binary.BigEndian.AppendUint64(nil, uint64(q.Until.UnixMicro()))) + at})
+	b := binary.BigEndian.AppendUint32(nil, run)
+	b = binary.BigEndian.AppendUint64(b, uint64(q.Until.UnixMicro()))
+	return e.codec.sealCursor(replayCursor, position{key: string(b) + at})
 }
 
-func (e *Engine) openReplay(c Cursor) (until time.Time, after store.Position, err error) {
+func (e *Engine) openReplay(c Cursor) (run uint32, until time.Time, after store.Position, err error) {
 	p, err := e.codec.openCursor(replayCursor, c)
 	if err != nil {
-		return until, after, err
+		return run, until, after, err
 	}
-	if len(p.key) < 8 {
-		return until, after, invalid("After", "what a replay returned")
+	if len(p.key) < 12 {
+		return run, until, after, invalid("After", "what a replay returned")
 	}
-	after, err = parsePosition(p.key[8:])
-	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(p.key[:8])))).UTC(), after, err
+	b := []byte(p.key)
+	after, err = parsePosition(p.key[12:])
+	return binary.BigEndian.Uint32(b), time.UnixMicro(int64(binary.BigEndian.Uint64(b[4:]))).UTC(), after, err
 }
 
 // lookSoon has Run look at due work.

@@ -189,7 +189,7 @@ func (e *Engine) park(tx *draft, id MessageID, w *workRecord, i int, now time.Ti
 	en.Held, en.Claims, en.Quiet, en.Paused = false, 0, false, 0
 	life := w.expires(&en) - toMicro(now)
 	err := tx.putSealed(store.Record{Key: prefixParked + store.Key(en.ID), Lane: laneParked, Due: now},
-		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en, w.Digest})
+		&parkedRecord{w.Service, id, w.Secure, toMicro(now), max(life, int64(minTTL/time.Microsecond)), en, w.Digest, w.Replay})
 	if err != nil {
 		return err
 	}
