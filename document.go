@@ -58,7 +58,8 @@ type documentToken struct {
 	Document documentRecord `msgpack:"d"`
 }
 
-// blobID names a document in Options.Documents, by its owner's pseudonym and its id, so that it can be found out whether a message has it.
+// blobID is by its owner's pseudonym and its id, so that it can be found out whether a message has it. It named a document in
+// Options.Documents before codec.blobID did.
 func blobID(owner store.Owner, id DocumentID) blob.ID {
 	sum, _ := decodeText(strings.TrimPrefix(string(owner), citizenOwner))
 	return blob.ID(hex.EncodeToString(sum) + "-" + strings.ToLower(string(id)))
@@ -74,6 +75,33 @@ func ofBlob(b blob.ID) (owner store.Owner, id DocumentID, ok bool) {
 	}
 	owner = store.Owner(pseudonym(citizenOwner, sum))
 	return owner, id, blobID(owner, id) == b
+}
+
+// blobID names a document in Options.Documents. The mark behind what says which one it is tells it from those of other engines.
+func (c *codec) blobID(owner store.Owner, id DocumentID) blob.ID {
+	b := blobID(owner, id)
+	sum := c.pseudonym.sum("document", string(b))
+	return b + "-" + blob.ID(hex.EncodeToString(sum[:8]))
+}
+
+// ofBlob is whose document it is, and which; false: it is none of this engine's. Without a mark it may be another's all the same.
+func (c *codec) ofBlob(b blob.ID) (owner store.Owner, id DocumentID, marked, ok bool) {
+	bare := b
+	if i := strings.LastIndexByte(string(b), '-'); i > strings.IndexByte(string(b), '-') {
+		bare, marked = b[:i], true
+	}
+	owner, id, ok = ofBlob(bare)
+	return owner, id, marked, ok && (!marked || c.blobID(owner, id) == b || planted == "document-foreign")
+}
+
+// openBlob opens a sealed document, also one that was put before names had marks.
+func (c *codec) openBlob(ctx context.Context, s blob.Store, owner store.Owner, id DocumentID) (r io.ReadCloser, err error) {
+	for _, b := range []blob.ID{c.blobID(owner, id), blobID(owner, id)} {
+		if r, err = s.Open(ctx, b); !errors.Is(err, blob.ErrNotFound) {
+			return r, err
+		}
+	}
+	return nil, fmt.Errorf("%w: a document of a message is gone", store.ErrCorrupt)
 }
 
 func documentKey(id DocumentID) store.Key { return prefixDocument + store.Key(id) }
@@ -108,7 +136,7 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 	now := micro(s.e.now())
 	put := documentRecord{ID: DocumentID(s.e.ulids.next(now)), Name: d.Name, Type: d.Type, Key: newDocumentKey()}
 	sealed := newSealingReader(r, &put, s.e.opts.MaxDocument)
-	if err := s.e.putBlob(ctx, blobID(owner, put.ID), sealed); err != nil {
+	if err := s.e.putBlob(ctx, s.e.codec.blobID(owner, put.ID), sealed); err != nil {
 		return Document{}, fmt.Errorf("appio: put a document: %w", err)
 	}
 	if !sealed.done || len(sealed.out) > 0 { // the store does not keep its contract
@@ -228,10 +256,7 @@ func (c *Citizen) OpenDocument(ctx context.Context, id MessageID, doc DocumentID
 	case c.e.opts.Documents == nil:
 		return Document{}, nil, ErrUnsupported
 	}
-	r, err := c.e.opts.Documents.Open(ctx, blobID(owner, doc))
-	if errors.Is(err, blob.ErrNotFound) {
-		err = fmt.Errorf("%w: a document of a message is gone", store.ErrCorrupt)
-	}
+	r, err := c.e.codec.openBlob(ctx, c.e.opts.Documents, owner, doc)
 	if err != nil {
 		return Document{}, nil, err
 	}
@@ -318,15 +343,19 @@ func (e *Engine) removeDocuments(ctx context.Context, owner store.Owner, rng sto
 		return nil
 	}
 	for i := range d.ranged {
-		if err := e.opts.Documents.Delete(ctx, blobID(owner, DocumentID(messageIDOf(d.ranged[i].Key)))); err != nil {
-			return err
+		id := DocumentID(messageIDOf(d.ranged[i].Key))
+		for _, b := range []blob.ID{e.codec.blobID(owner, id), blobID(owner, id)} {
+			if err := e.opts.Documents.Delete(ctx, b); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // CollectDocuments removes what is in Options.Documents, was put more than two days ago, and is of no message: because it was never sent, or
-// was refused, or the message is gone. It says how many there were. Run does it a minute after it begins and once a day.
+// was refused, or the message is gone. It says how many there were. Run does it a minute after it begins and once a day. What another
+// engine put there, with a store that was not made as a copy of this one, stays.
 func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) {
 	if err := e.ready(ctx); err != nil {
 		return 0, err
@@ -343,7 +372,7 @@ func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) 
 		if err != nil {
 			return removed, err
 		}
-		if _, id, ok := ofBlob(info.ID); !ok || string(id) >= young && planted != "document-young" {
+		if _, id, _, ok := e.codec.ofBlob(info.ID); !ok || string(id) >= young && planted != "document-young" {
 			continue
 		}
 		if page = append(page, info.ID); len(page) == collectPage {
@@ -395,7 +424,7 @@ func (e *Engine) dropDocuments(ctx context.Context, owner store.Owner) error {
 func (e *Engine) collectDocuments(ctx context.Context, page []blob.ID) (removed int, err error) {
 	at, reads := map[store.Owner]int{}, []store.Read{}
 	for _, b := range page {
-		owner, id, _ := ofBlob(b)
+		owner, id, _, _ := e.codec.ofBlob(b)
 		i, ok := at[owner]
 		if !ok {
 			i = len(reads)
@@ -411,7 +440,10 @@ func (e *Engine) collectDocuments(ctx context.Context, page []blob.ID) (removed 
 		return 0, err
 	}
 	for _, b := range page {
-		owner, id, _ := ofBlob(b)
+		owner, id, marked, _ := e.codec.ofBlob(b)
+		if !marked && snaps[at[owner]].Rev == 0 { // it may be another engine's: nobody of that name was ever known here
+			continue
+		}
 		if slices.ContainsFunc(snaps[at[owner]].Records, func(r store.Record) bool { return r.Key == documentKey(id) }) {
 			continue
 		}

@@ -65,6 +65,27 @@ func blobs(t *testing.T, s blob.Store) (ids []blob.ID) {
 	return ids
 }
 
+func content(t *testing.T, s blob.Store, id blob.ID) []byte {
+	t.Helper()
+	r, err := s.Open(t.Context(), id)
+	require.NoError(t, err)
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	return b
+}
+
+// rename puts a document under another name.
+func rename(t *testing.T, s blob.Store, id blob.ID, to func(blob.ID) blob.ID) {
+	t.Helper()
+	b := content(t, s, id)
+	require.NoError(t, s.Delete(t.Context(), id))
+	require.NoError(t, s.Put(t.Context(), to(id), bytes.NewReader(b)))
+}
+
+// unmarked is the name of a document before names had marks.
+func unmarked(id blob.ID) blob.ID { return id[:strings.LastIndexByte(string(id), '-')] }
+
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 
@@ -281,6 +302,103 @@ func TestDocuments(t *testing.T) {
 		require.NoError(t, err)
 	})
 
+	t.Run("of another engine in the same place stay", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		other := newOffice(t, func(o *appio.Options) { o.Documents = kept })
+		w.putDocument(s, giuseppe, certificate(100))
+		w.advance(49 * time.Hour)
+		other.advance(49 * time.Hour)
+		n, err := other.CollectDocuments(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, n)
+		rename(t, kept, blobs(t, kept)[0], unmarked)
+		n, err = other.CollectDocuments(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, n, "nor where they have no mark, as before there were any")
+		n, err = w.CollectDocuments(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "and their own engine removes them")
+	})
+
+	t.Run("that were put before names had marks are read, and go with their owner", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		d := w.putDocument(s, giuseppe, certificate(100))
+		id := w.send(s, messageTo(giuseppe, withDocuments(d)))
+		rename(t, kept, blobs(t, kept)[0], unmarked)
+		_, got, err := readDocument(ctx, c, id, d.ID)
+		require.NoError(t, err)
+		require.Equal(t, certificate(100), got)
+		require.NoError(t, c.Erase(ctx))
+		w.flush()
+		require.Empty(t, blobs(t, kept))
+	})
+
+	t.Run("that are damaged or gone are found by Check, and no others", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t)
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		w.enrol(matteo, appio.Auto)
+		sizes := map[appio.MessageID]int{}
+		for _, size := range []int{20, 200_000, 65_536} {
+			d := w.putDocument(s, giuseppe, certificate(size))
+			sizes[w.send(s, messageTo(giuseppe, withDocuments(d)))] = size
+		}
+		w.putDocument(s, giuseppe, certificate(30)) // of no message, and not missed
+		check := func() (found []appio.Finding) {
+			t.Helper()
+			_, err := w.Check(ctx, func(f appio.Finding) { found = append(found, f) })
+			require.NoError(t, err)
+			return found
+		}
+		require.Empty(t, check())
+		for info, err := range kept.All(ctx) {
+			require.NoError(t, err)
+			if info.Size < 100 {
+				continue
+			}
+			b := content(t, kept, info.ID)
+			require.NoError(t, kept.Delete(ctx, info.ID))
+			if info.Size < 100_000 {
+				continue // it is gone
+			}
+			b[len(b)-1] ^= 1 // the last byte of all
+			require.NoError(t, kept.Put(ctx, info.ID, bytes.NewReader(b)))
+		}
+		found := check()
+		require.Len(t, found, 2)
+		for _, f := range found {
+			require.Equal(t, "document", f.Kind)
+			require.Equal(t, map[int]string{
+				200_000: "it cannot be read: a document is not what was put", 65_536: "it cannot be read: a document of a message is gone",
+			}[sizes[f.Message]], f.Problem)
+		}
+		require.NoError(t, c.Erase(ctx))
+		require.Empty(t, check(), "what an erasure removes is not missing")
+		w.flush()
+		require.Empty(t, check())
+	})
+
+	t.Run("that go while Check reads are not missing", func(t *testing.T) {
+		t.Parallel()
+		gone := &failingBlobs{Store: memblob.New()}
+		w := newOffice(t, func(o *appio.Options) { o.Documents = gone })
+		ctx, s, c := t.Context(), w.put(), w.enrol(giuseppe, appio.Auto)
+		w.send(s, messageTo(giuseppe, withDocuments(w.putDocument(s, giuseppe, certificate(20)))))
+		gone.onOpen = func() {
+			require.NoError(t, c.Erase(ctx))
+			w.flush()
+			require.Empty(t, blobs(t, gone))
+		}
+		in, err := w.Check(ctx, nil)
+		require.NoError(t, err)
+		require.Zero(t, in.Findings)
+	})
+
 	t.Run("go with the messages that the sandbox does not keep", func(t *testing.T) {
 		t.Parallel()
 		w, kept := newArchive(t)
@@ -409,6 +527,14 @@ type failingBlobs struct {
 	blob.Store
 	err, putErr error
 	lazy        bool
+	onOpen      func()
+}
+
+func (f *failingBlobs) Open(ctx context.Context, id blob.ID) (io.ReadCloser, error) {
+	if f.onOpen != nil {
+		f.onOpen()
+	}
+	return f.Store.Open(ctx, id)
 }
 
 func (f *failingBlobs) Put(ctx context.Context, id blob.ID, r io.Reader) error {

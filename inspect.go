@@ -1,16 +1,20 @@
 package appio
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/appio-go/appio/blob"
 	"github.com/appio-go/appio/store"
 )
 
@@ -92,7 +96,8 @@ func Inspect(ctx context.Context, s store.Store, keys Keyring, found func(Findin
 }
 
 // Check is [Inspect] of the engine's store with its keys, while it works. An owner that changes is read again; whether queues
-// are as their records say is left out.
+// are as their records say is left out. Of each message it also reads the documents in Options.Documents to their end, one piece at a
+// time: one that is gone, or is not what was put, is a Finding.
 func (e *Engine) Check(ctx context.Context, found func(Finding)) (Inventory, error) {
 	if err := e.ready(ctx); err != nil {
 		return Inventory{}, err
@@ -101,7 +106,7 @@ func (e *Engine) Check(ctx context.Context, found func(Finding)) (Inventory, err
 	if err := in.format(ctx, &codec{ring: e.codec.ring}); err != nil {
 		return in.Inventory, err
 	}
-	in.codec = e.codec
+	in.codec, in.blobs = e.codec, e.opts.Documents
 	err := in.owners(ctx)
 	return in.Inventory, err
 }
@@ -110,7 +115,8 @@ func (e *Engine) Check(ctx context.Context, found func(Finding)) (Inventory, err
 type inspection struct {
 	Inventory
 	s     store.Store
-	codec *codec // nil: there are no keys
+	codec *codec     // nil: there are no keys
+	blobs blob.Store // nil: documents are not looked at
 	found func(Finding)
 	lane  map[store.Lane]*Queue
 	blind bool // some records could not be read, so that others cannot be compared with them
@@ -241,9 +247,49 @@ func (in *inspection) owner(ctx context.Context, name store.Owner) error {
 		}
 		if same || try == ownerTries {
 			in.add(r)
-			return nil
+			return in.documents(ctx, r)
 		}
 	}
+}
+
+// documents reads those of a person's messages. One that went with its message meanwhile is not missing.
+func (in *inspection) documents(ctx context.Context, r *ownerReader) error {
+	if in.blobs == nil || r.erasing {
+		return nil
+	}
+	for i := range r.documents {
+		d := &r.documents[i]
+		wrong := in.readDocument(ctx, r.name, &d.documentRecord)
+		if wrong == nil {
+			continue
+		}
+		if !errors.Is(wrong, store.ErrCorrupt) && !errors.Is(wrong, store.ErrNewer) {
+			return wrong
+		}
+		snaps, err := in.s.View(ctx, []store.Read{{Owner: r.name, Keys: []store.Key{keyTombstone, documentKey(d.ID)}}})
+		if err != nil {
+			return err
+		}
+		if recs := snaps[0].Records; len(recs) == 1 && recs[0].Key != keyTombstone {
+			in.report(Finding{string(r.name), "document", d.message, unreadable(wrong)})
+		}
+	}
+	return nil
+}
+
+// readDocument reads a document to its end.
+func (in *inspection) readDocument(ctx context.Context, owner store.Owner, d *documentRecord) (err error) {
+	sealed, err := in.codec.openBlob(ctx, in.blobs, owner, d.ID)
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, blob.Reader{Context: ctx, R: newOpeningReader(sealed, d)})
+	if err == nil && (n != d.Size || !bytes.Equal(sum.Sum(nil), d.Sum)) {
+		err = errDocument
+	}
+	return err
 }
 
 func (in *inspection) add(r *ownerReader) {

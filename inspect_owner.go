@@ -25,6 +25,14 @@ type ownerReader struct {
 	unlinked bool // the chain was found to be broken, once
 	messages map[MessageID]*messageFacts
 	cut      bool // not all records can be read
+
+	documents []attachedDocument
+}
+
+// An attachedDocument is one that a message has.
+type attachedDocument struct {
+	documentRecord
+	message MessageID
 }
 
 // messageFacts is what there is of a message.
@@ -219,6 +227,9 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		r.facts(id).there = true
 		if into(&m) {
 			r.facts(id).sender = m.Service
+			for _, d := range m.documents() {
+				r.documents = append(r.documents, attachedDocument{d, id})
+			}
 		}
 	case "waiting work", "leased work":
 		var w workRecord

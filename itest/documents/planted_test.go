@@ -20,6 +20,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	planted.Run(t, binary,
 		planted.Bug{Name: "what was just put is removed", Env: "APPIO_PLANT=document-young", Test: "TestDocuments", Says: "FAIL: .*no_message_has", Rounds: 1},
 		planted.Bug{Name: "an erasure leaves the documents", Env: "APPIO_PLANT=document-left", Test: "TestDocuments", Says: "FAIL: .*end_with_an_erasure", Rounds: 1},
+		planted.Bug{Name: "another engine's are removed", Env: "APPIO_PLANT=document-foreign", Test: "TestDocuments", Says: "FAIL: .*of_another_engine", Rounds: 1},
 		planted.Bug{Name: "two messages have one document", Env: "APPIO_PLANT=document-shared", Test: "TestDocuments", Says: "FAIL: .*once_and_within_a_day", Rounds: 1},
 		planted.Bug{Name: "what may be removed is sent", Env: "APPIO_PLANT=document-late", Test: "TestDocuments", Says: "FAIL: .*once_and_within_a_day", Rounds: 1},
 		planted.Bug{Name: "a message names what is not on the disk yet", Env: "APPIO_PLANT=document-early", Test: "TestDocumentCrashes",
