@@ -108,7 +108,7 @@ func documentKey(id DocumentID) store.Key { return prefixDocument + store.Key(id
 
 // PutDocument keeps a document of which Name and Type are given, for a message to this citizen, and reads r to its end: at most
 // Options.MaxDocument bytes. It is durable when PutDocument returns; put what it returns into Message.Documents. What no message has within two
-// days is removed. Nothing of what it answers depends on the citizen. Without Options.Documents it is ErrUnsupported.
+// days is removed. Nothing of what it answers depends on the citizen. What is above Options.DocumentQuota is a [LimitedError] until the next day. Without Options.Documents it is ErrUnsupported.
 func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Document, r io.Reader) (Document, error) {
 	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
 		return Document{}, invalid("To", "a fiscal code")
@@ -133,15 +133,25 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 	if err := svc.permits(s.e.codec, owner); err != nil {
 		return Document{}, err
 	}
+	room, err := s.e.takeRoom(ctx, s.id)
+	if err != nil {
+		return Document{}, err
+	}
+	kept := int64(0)
+	defer func() { s.e.giveBack(ctx, s.id, room, kept) }()
 	now := micro(s.e.now())
 	put := documentRecord{ID: DocumentID(s.e.ulids.next(now)), Name: d.Name, Type: d.Type, Key: newDocumentKey()}
-	sealed := newSealingReader(r, &put, s.e.opts.MaxDocument)
+	sealed := newSealingReader(r, &put, room.most)
 	if err := s.e.putBlob(ctx, s.e.codec.blobID(owner, put.ID), sealed); err != nil {
+		if room.less && sealed.left < 0 {
+			return Document{}, fullDay(now)
+		}
 		return Document{}, fmt.Errorf("appio: put a document: %w", err)
 	}
 	if !sealed.done || len(sealed.out) > 0 { // the store does not keep its contract
 		return Document{}, fmt.Errorf("%w: a document was not read to its end", store.ErrFailed)
 	}
+	kept = sealed.size
 	put.Size, put.Sum = sealed.size, sealed.sum.Sum(nil)
 	made := put.document()
 	made.Token = s.e.codec.sealToken(documentPurpose, &documentToken{string(owner), s.id, toMicro(now), put})

@@ -11,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -300,6 +303,59 @@ func TestDocuments(t *testing.T) {
 		require.Zero(t, collected())
 		_, _, err = readDocument(ctx, c, later, late.ID)
 		require.NoError(t, err)
+	})
+
+	t.Run("are put by a service up to its quota of the day", func(t *testing.T) {
+		t.Parallel()
+		clock := newHandClock("2026-04-10 08:00")
+		w, kept := newArchive(t, func(o *appio.Options) { o.Now, o.MaxDocument, o.DocumentQuota = clock.now, 100_000, 250_000 })
+		ctx, s, other := t.Context(), w.put(), w.put(called("altro"))
+		w.enrol(giuseppe, appio.Auto)
+		put := func(s *appio.Sender, size int) error {
+			_, err := s.PutDocument(ctx, giuseppe, certificateOf, bytes.NewReader(certificate(size)))
+			return err
+		}
+		limited := func(err error) {
+			t.Helper()
+			var l *appio.LimitedError
+			require.ErrorAs(t, err, &l)
+			require.Equal(t, clock.now().Truncate(24*time.Hour).Add(24*time.Hour), clock.now().Add(l.After))
+		}
+		require.ErrorIs(t, put(s, 100_001), appio.ErrInvalid)
+		_, err := s.PutDocument(ctx, giuseppe, certificateOf, io.MultiReader(bytes.NewReader(certificate(100)), iotest.ErrReader(errProvider)))
+		require.ErrorIs(t, err, errProvider)
+		require.NoError(t, put(s, 100_000), "what was not put counts for nothing")
+		require.NoError(t, put(s, 100_000))
+		limited(put(s, 50_001))
+		require.Len(t, blobs(t, kept), 2)
+		require.NoError(t, put(s, 45_000))
+		require.NoError(t, put(s, 20), "a document counts as 4 KiB at least")
+		limited(put(s, 20))
+		require.NoError(t, put(other, 100_000), "each has its own")
+		clock.set(clock.now().Add(24 * time.Hour))
+		require.NoError(t, put(s, 100_000))
+	})
+
+	t.Run("that are put at the same time stay within the quota", func(t *testing.T) {
+		t.Parallel()
+		w, kept := newArchive(t, func(o *appio.Options) { o.MaxDocument, o.DocumentQuota = 100_000, 1_000_000 })
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		var all sync.WaitGroup
+		var put atomic.Int64
+		for range 64 {
+			all.Go(func() {
+				if _, err := s.PutDocument(t.Context(), giuseppe, certificateOf, bytes.NewReader(certificate(90_000))); err == nil {
+					put.Add(1)
+				} else if !errors.Is(err, appio.ErrLimited) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		require.Positive(t, put.Load())
+		require.LessOrEqual(t, put.Load(), int64(11))
+		require.Len(t, blobs(t, kept), int(put.Load()))
 	})
 
 	t.Run("of another engine in the same place stay", func(t *testing.T) {

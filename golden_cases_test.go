@@ -49,6 +49,7 @@ var recordKinds = map[string]func() any{
 	"feed-line":     func() any { return &feedLineRecord{} },
 	"tally":         func() any { return &tallyRecord{} },
 	"day":           func() any { return &dayRecord{} },
+	"document-use":  func() any { return &documentUseRecord{} },
 	"counted":       func() any { return &closedRecord{} },
 	"debtor":        func() any { return &debtorRecord{} },
 	"listed":        func() any { return &listedRecord{} },
@@ -272,6 +273,8 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		&tallyRecord{Kind: tallyDelivered, Service: goldenService, Channel: Push})
 	add("day", c.of(statisticsOwner+store.Owner(goldenService)), nil, store.Record{Key: dayKey(goldenTime)},
 		&dayRecord{Processed: 1000, Rejected: 70, Delivered: map[string]int64{Email: 3, Push: 990}, Read: 400, Paid: 5})
+	add("document-use", c.of(documentUser(goldenService)), nil, store.Record{Key: keyDocumentUse},
+		&documentUseRecord{Day: toMicro(utcDay(goldenTime)), Bytes: 1 << 20, Change: 1<<64 - 1})
 	add("counted", c.of(statisticsOwner), nil, store.Record{Key: keyClosed}, &closedRecord{Until: toMicro(utcDay(goldenTime))})
 	add("outcome.more", person, nil, store.Record{Key: outcomeKey(goldenID), Lane: outcomeLane(goldenService), Due: goldenTime},
 		&outcomeRecord{Service: goldenService, Items: []outcomeItem{done, done}, First: 1})

@@ -428,7 +428,7 @@ var (
 		"API key\x00" + string(keyAPIKey): "API key", "store\x00" + string(keyFormat): "format", "store\x00" + string(keyRoot): "root secret",
 		"store\x00" + string(keyRestored): "mark of a restore", "store\x00" + string(keyPaused): "what is paused", "notice\x00" + string(keyNews): "news of a notice",
 		"notice\x00" + string(keySpread): "spreading of news", "service\x00" + string(keyDraft): "draft of a service",
-		"statistics\x00" + string(keyClosed): "count of days", "address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
+		"statistics\x00" + string(keyClosed): "count of days", "statistics\x00" + string(keyDocumentUse): "use of documents", "address\x00" + string(keyTaken): "taken address", "service\x00" + string(keyDerived): "derived keys", "API key\x00" + string(keyUse): "use of an API key",
 		"service\x00" + string(keyLogo): "logo", "organization\x00" + string(keyLogo): "logo",
 	}
 )

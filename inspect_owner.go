@@ -277,6 +277,8 @@ func (r *ownerReader) open(kind string, rec *store.Record) {
 		into(&dayRecord{})
 	case "count of days":
 		into(&closedRecord{})
+	case "use of documents":
+		into(&documentUseRecord{})
 	case "debtor":
 		var d debtorRecord
 		if into(&d) && rec.Key != prefixDebtor+store.Key(d.Citizen) {

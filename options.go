@@ -46,6 +46,10 @@ type Options struct {
 	// MaxDocument is the most bytes of a document; 0: 10 MiB.
 	MaxDocument int64
 
+	// DocumentQuota is the most bytes of documents that one service may put on a UTC day, by all engines on the store: see [Sender.PutDocument].
+	// A document counts as 4 KiB at least, one that is still being put as MaxDocument. MaxDocument or more; 0: no limit.
+	DocumentQuota int64
+
 	// Plain leaves records unsealed, with checksums: for tests and comparisons. A store is plain or sealed for good.
 	Plain bool
 
@@ -126,6 +130,8 @@ func (o *Options) complete() error {
 	switch {
 	case o.MaxDocument < 0 || o.MaxDocument > mostDocument:
 		return invalid("Options.MaxDocument", "0 to 1 GiB")
+	case o.DocumentQuota != 0 && o.DocumentQuota < max(o.MaxDocument, leastDocument):
+		return invalid("Options.DocumentQuota", "0, or MaxDocument or more")
 	case min(o.Lease, o.DeliverTimeout, o.Margin, o.MaxSkew, o.RevokeWait, o.Drain, o.PaymentTimeout) < 0:
 		return invalid("Options", "durations of 0 or more")
 	case o.DeliverTimeout > o.longest():

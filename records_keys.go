@@ -77,6 +77,9 @@ const (
 // keyClosed is of statistics: up to when days are counted for good.
 const keyClosed store.Key = "C"
 
+// keyDocumentUse is of a service's figures: what it has put of documents today.
+const keyDocumentUse store.Key = "D"
+
 // Keys of records of a part of a day's feed: see feed.go.
 const (
 	prefixFeedPerson  = "i/" // + pseudonym of a person: what was said of them

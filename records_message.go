@@ -83,6 +83,13 @@ func (r *documentRecord) document() Document {
 	return Document{ID: r.ID, Name: r.Name, Type: r.Type, Size: r.Size, SHA256: hex.EncodeToString(r.Sum)}
 }
 
+// A documentUseRecord is what a service has put of documents on a day.
+type documentUseRecord struct {
+	Day    int64  `msgpack:"d"`
+	Bytes  int64  `msgpack:"b"`
+	Change uint64 `msgpack:"c"` // random
+}
+
 // An ownedRecord says which message has a document.
 type ownedRecord struct {
 	Message MessageID `msgpack:"m"`

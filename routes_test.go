@@ -103,6 +103,8 @@ func TestRoutes(t *testing.T) {
 		"no name":                     {"Options.Channels[0].Name", appio.Options{Channels: []appio.Route{{Channel: ok}}}},
 		"a name that is none":         {"Options.Channels[0].Name", appio.Options{Channels: []appio.Route{{Name: "E-mail", Channel: ok}}}},
 		"the same name twice":         {"Options.Channels[1].Name", appio.Options{Channels: []appio.Route{{Name: "a", Channel: ok}, {Name: "a", Channel: ok}}}},
+		"a quota below one document":  {"Options.DocumentQuota", appio.Options{DocumentQuota: 1 << 20}},
+		"a quota below none":          {"Options.DocumentQuota", appio.Options{DocumentQuota: -1}},
 		"no channel":                  {"Options.Channels[0].Channel", appio.Options{Channels: []appio.Route{{Name: "a"}}}},
 		"too much":                    {"Options.Channels[0]", appio.Options{Channels: []appio.Route{{Name: "a", Channel: ok, Default: 3}}}},
 		"too much when secure":        {"Options.Channels[0]", appio.Options{Channels: []appio.Route{{Name: "a", Channel: ok, Secure: 3}}}},
