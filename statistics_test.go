@@ -165,6 +165,78 @@ func TestSenderStatistics(t *testing.T) {
 	require.ErrorIs(t, err, appio.ErrNotFound)
 }
 
+// TestSmallNumbersAreNotTold is a sender who wants to know whether one more citizen has got or read something: by a figure that is small, by one that is
+// just about a ten, by the differences of days, ranges, figures and services, and by asking again.
+func TestSmallNumbersAreNotTold(t *testing.T) {
+	t.Parallel()
+	clock := newHandClock("2026-04-10 08:00")
+	w := newTown(t, func(o *appio.Options) { o.Now, o.Statistics = clock.now, true })
+	ctx, first := t.Context(), clock.now()
+	senders := map[appio.ServiceID]*appio.Sender{mensa: w.put(), "altro": w.put(called("altro"))}
+	var people []*appio.Citizen
+	for i := range 15 {
+		people = append(people, w.enrol(personNumber(i), appio.Auto))
+	}
+	const days = 60 // so many that what chance has the same on all of them is no chance
+	reads := func(day int) int { return []int{1, 9, 10, 15}[day%4] }
+	for day := range days {
+		for _, s := range senders {
+			for i, c := range people {
+				r, err := s.Send(ctx, messageTo(personNumber(i)))
+				require.NoError(t, err)
+				if i < reads(day) {
+					require.NoError(t, c.MarkRead(ctx, r.ID))
+				}
+			}
+		}
+		w.flush()
+		clock.set(clock.now().AddDate(0, 0, 1))
+	}
+	_, err := senders[mensa].Send(ctx, messageTo(personNumber(0))) // today
+	require.NoError(t, err)
+	w.flush()
+	ask := func(s *appio.Sender, from, to time.Time) []appio.Day {
+		t.Helper()
+		told, err := s.Statistics(ctx, from, to)
+		require.NoError(t, err)
+		return told
+	}
+	begins := map[string]map[int]bool{} // what was told of fifteen, by service and figure: where the ten begins
+	together := 0                       // days on which both services' figures say the same of fifteen
+	of := map[appio.ServiceID][]appio.Day{}
+	for id, s := range senders {
+		of[id] = ask(s, first, clock.now())
+		require.Len(t, of[id], days, "a day that is not over is not told")
+		for i, d := range of[id] {
+			if reads(i) < appio.SmallNumber {
+				require.Zero(t, d.Read, "fewer than ten are told")
+			}
+			for channel := range map[string]bool{appio.Email: true, appio.Push: true} {
+				of := string(id) + " " + channel
+				if begins[of] == nil {
+					begins[of] = map[int]bool{}
+				}
+				begins[of][d.Delivered[channel]] = true
+			}
+		}
+		// What one day is, by itself, by a range that ends with it, and by the difference of two ranges.
+		for i := range days {
+			day := first.AddDate(0, 0, i)
+			require.Equal(t, of[id][i:i+1], ask(s, day, day), "asked again it is the same")
+			require.Equal(t, of[id][:i+1], ask(s, first, day), "asked again it is the same")
+		}
+	}
+	for figure, told := range begins {
+		require.Equal(t, map[int]bool{0: true, 10: true}, told, "where the ten begins is another each day: %s", figure)
+	}
+	for i := range days {
+		if of[mensa][i].Delivered[appio.Push] == of["altro"][i].Delivered[appio.Push] {
+			together++
+		}
+	}
+	require.Less(t, together, days, "it is another for each service")
+}
+
 // A counter is the figures by day and service, as somebody counts them who hears each answer.
 type counter map[time.Time]map[appio.ServiceID]*appio.Day
 
