@@ -15,16 +15,7 @@ import (
 func (e *Engine) Parked() List[ParkedDelivery] { return newList(e, "parked", e.listParked) }
 
 func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found[ParkedDelivery], err error) {
-	if p.before {
-		return f, invalid("Cursor", "parked deliveries are listed forwards only")
-	}
-	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: limit}
-	if p.key != "" {
-		if q.After, err = parsePosition(p.key); err != nil {
-			return f, err
-		}
-	}
-	recs, err := e.store.Due(ctx, q)
+	recs, err := e.duePage(ctx, laneParked, p, limit)
 	if err != nil {
 		return f, err
 	}
@@ -49,6 +40,21 @@ func (e *Engine) listParked(ctx context.Context, p position, limit int) (f found
 		f.resume = formatPosition(&recs[limit-1])
 	}
 	return f, nil
+}
+
+// duePage is a page of what stands in a lane, by when it is due; formatPosition of its last is where the next begins.
+func (e *Engine) duePage(ctx context.Context, lane store.Lane, p position, limit int) ([]store.Record, error) {
+	if p.before {
+		return nil, invalid("Cursor", "one that leads forwards")
+	}
+	q := store.DueQuery{Lanes: []store.Lane{lane}, Until: farFuture, Limit: limit}
+	if p.key != "" {
+		var err error
+		if q.After, err = parsePosition(p.key); err != nil {
+			return nil, err
+		}
+	}
+	return e.store.Due(ctx, q)
 }
 
 func formatPosition(r *store.Record) string {

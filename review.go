@@ -424,16 +424,7 @@ func (e *Engine) listChanges(ctx context.Context, id ServiceID, p position, limi
 // cursor is ErrInvalid.
 func (e *Engine) Reviews() List[Draft] {
 	return newList(e, "reviews", func(ctx context.Context, p position, limit int) (f found[Draft], err error) {
-		if p.before {
-			return f, invalid("Cursor", "reviews are listed forwards only")
-		}
-		q := store.DueQuery{Lanes: []store.Lane{laneReview}, Until: farFuture, Limit: limit}
-		if p.key != "" {
-			if q.After, err = parsePosition(p.key); err != nil {
-				return f, err
-			}
-		}
-		recs, err := e.store.Due(ctx, q)
+		recs, err := e.duePage(ctx, laneReview, p, limit)
 		if err != nil {
 			return f, err
 		}
