@@ -19,17 +19,7 @@ import (
 // wait for the morning and for being read. Another engine goes on; the caller repeats what was not answered.
 func TestChoicesSurviveACrashAtEachStep(t *testing.T) {
 	t.Parallel()
-	for _, made := range []bool{false, true} {
-		t.Run(fmt.Sprintf("made %t", made), func(t *testing.T) {
-			t.Parallel()
-			for n := 1; ; n++ {
-				if !crashOnce(t, n, made) {
-					require.Greater(t, n, 10)
-					return
-				}
-			}
-		})
-	}
+	dieAtEachCommit(t, 10, crashOnce)
 }
 
 // crashOnce reports whether there was an n-th commit.

@@ -50,6 +50,12 @@ func (w *slowTown) now() time.Time {
 	return w.clock
 }
 
+func (w *slowTown) set(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = at(text)
+}
+
 // until lets the time pass, in steps, and has what is due done at each.
 func (w *slowTown) until(text string, step time.Duration) {
 	w.t.Helper()

@@ -172,17 +172,7 @@ func playDigests(t *testing.T, r *rand.Rand) (digests, alone, left int) {
 // gathered, read, sent and not wanted together any more. Another engine goes on; the caller repeats what was not answered.
 func TestDigestsSurviveACrashAtEachStep(t *testing.T) {
 	t.Parallel()
-	for _, made := range []bool{false, true} {
-		t.Run(fmt.Sprintf("made %t", made), func(t *testing.T) {
-			t.Parallel()
-			for n := 1; ; n++ {
-				if !crashDigest(t, n, made) {
-					require.Greater(t, n, 10)
-					return
-				}
-			}
-		})
-	}
+	dieAtEachCommit(t, 10, crashDigest)
 }
 
 func crashDigest(t *testing.T, n int, made bool) bool {

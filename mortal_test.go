@@ -3,6 +3,7 @@ package appio_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -109,4 +110,34 @@ func (l *lives) do(step func() error, done ...error) {
 func (l *lives) flush() {
 	l.t.Helper()
 	l.do(func() error { _, err := l.Flush(l.t.Context()); return err })
+}
+
+// dieAtEachCommit plays a run in which the engine dies at its n-th commit, for every n, before the commit is made and after it, until one has
+// fewer; it has more than least.
+func dieAtEachCommit(t *testing.T, least int, run func(t *testing.T, n int, made bool) (died bool)) {
+	t.Helper()
+	for _, made := range []bool{false, true} {
+		t.Run(fmt.Sprintf("made %t", made), func(t *testing.T) {
+			t.Parallel()
+			n := 1
+			for ; run(t, n, made); n++ {
+				require.Less(t, n, 200)
+			}
+			require.Greater(t, n, least)
+		})
+	}
+}
+
+// dieAtRandom plays a run for each of some seeds; of each the engine dies more often than least, on average.
+func dieAtRandom(t *testing.T, least int, run func(t *testing.T, seed uint64) (crashes int)) {
+	t.Helper()
+	seeds := 60
+	if testing.Short() {
+		seeds = 10
+	}
+	crashes := 0
+	for seed := range uint64(seeds) {
+		crashes += run(t, seed)
+	}
+	require.Greater(t, crashes, least*seeds)
 }

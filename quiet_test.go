@@ -335,7 +335,7 @@ func TestQuietHoursHoldBackWhatInterrupts(t *testing.T) {
 				ids = append(ids, p.send(s, messageTo(giuseppe))) // with an hour to live, until eight
 			}
 			p.flush()
-			p.clock = at("2026-03-11 10:00")
+			p.set("2026-03-11 10:00")
 			p.quiet(c, q)
 			p.until("2026-03-11 18:00", 10*time.Minute)
 			require.Empty(t, p.of(appio.Push), "%v", q)

@@ -324,9 +324,7 @@ func TestReminders(t *testing.T) {
 		r.until("2026-03-13 09:30", 10*time.Minute)
 		require.Len(t, r.parked(), 1)
 		r.until("2026-03-15 12:00", 12*time.Hour)
-		r.mu.Lock()
-		r.clock = at("2026-03-31 12:00")
-		r.mu.Unlock()
+		r.set("2026-03-31 12:00")
 		r.fails = nil
 		require.NoError(t, r.Replay(t.Context(), r.parked()[0].ID))
 		r.flush()
@@ -429,9 +427,7 @@ func withBills(t *testing.T, n int, g appio.PaymentGateway) *reminded {
 		r.send(s, m)
 	}
 	r.flush()
-	r.mu.Lock()
-	r.clock = at("2026-03-04 09:00")
-	r.mu.Unlock()
+	r.set("2026-03-04 09:00")
 	return r
 }
 
@@ -461,9 +457,7 @@ func TestNobodyIsAskedAtNight(t *testing.T) {
 	t.Parallel()
 	g := &gateway{verify: func(id pagopa.RPTID) (appio.Debt, error) { return appio.Debt{RPTID: id, Amount: 1}, nil }}
 	r := withBills(t, 1, g)
-	r.mu.Lock()
-	r.clock = at("2026-03-04 21:00")
-	r.mu.Unlock()
+	r.set("2026-03-04 21:00")
 	r.flush()
 	require.Zero(t, g.verified)
 	r.until("2026-03-05 09:00", time.Hour)
@@ -480,9 +474,7 @@ func TestAGatewayThatChangesTheDay(t *testing.T) {
 	}
 	r, s, _ := newReminded(t, "2026-03-02 10:00", func(o *appio.Options) { o.Payments = g })
 	r.send(s, messageTo(giuseppe, withNotice, func(m *appio.Message) { m.Due = at("2026-03-18 23:00") }))
-	r.mu.Lock()
-	r.clock = at("2026-03-12 09:00")
-	r.mu.Unlock()
+	r.set("2026-03-12 09:00")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := r.Flush(ctx)
@@ -512,9 +504,7 @@ func TestRemindersBesideDamage(t *testing.T) {
 				overwrite(t, r.store, rec.Owner, store.Change{Put: []store.Record{rec}})
 			}
 		}
-		r.mu.Lock()
-		r.clock = at("2026-03-04 09:00")
-		r.mu.Unlock()
+		r.set("2026-03-04 09:00")
 		r.flush()
 		some := false
 		for _, rec := range recordsOf(t, r.store, "c/") {
@@ -533,9 +523,7 @@ func TestRemindersAfterRestore(t *testing.T) {
 	r, s, _ := newReminded(t, "2026-03-02 10:00")
 	r.send(s, messageTo(giuseppe))
 	r.flush()
-	r.mu.Lock()
-	r.clock = at("2026-03-05 10:30")
-	r.mu.Unlock()
+	r.set("2026-03-05 10:30")
 	require.NoError(t, appio.MarkRestored(t.Context(), r.store))
 	r.town = newTownOn(t, r.store, func(o *appio.Options) {
 		o.Now, o.Reminders = r.now, &appio.ReminderSchedule{}

@@ -391,14 +391,7 @@ func TestServeDownload(t *testing.T) {
 // the caller repeats what was not answered.
 func TestRequestsSurviveACrashAtEachStep(t *testing.T) {
 	t.Parallel()
-	for _, made := range []bool{false, true} {
-		for n := 1; ; n++ {
-			if !requestCrash(t, n, made) {
-				require.Greater(t, n, 15)
-				break
-			}
-		}
-	}
+	dieAtEachCommit(t, 15, requestCrash)
 }
 
 func requestCrash(t *testing.T, n int, made bool) bool {
