@@ -209,7 +209,7 @@ func (r *Reader) ask(ctx context.Context, m *appio.InboxMessage, path, query, ac
 		leave()
 	}
 	defer func() {
-		if err != nil {
+		if resp == nil { // also after a panic of Sign
 			end()
 		}
 	}()
@@ -231,15 +231,16 @@ func (r *Reader) ask(ctx context.Context, m *appio.InboxMessage, path, query, ac
 			return nil, nil, err
 		}
 	}
-	if resp, err = client.Do(req); err != nil {
+	answer, err := client.Do(req)
+	if err != nil {
 		return nil, nil, failed(ctx, err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		_ = resp.Body.Close()
-		return nil, nil, refused(resp)
+	if answer.StatusCode != http.StatusOK {
+		_ = answer.Body.Close()
+		return nil, nil, refused(answer)
 	}
-	resp.Body = &ending{resp.Body, ctx, end}
-	return resp, slow.Stop, nil
+	answer.Body = &ending{answer.Body, ctx, end}
+	return answer, slow.Stop, nil
 }
 
 var (

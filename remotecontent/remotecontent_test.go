@@ -729,6 +729,29 @@ func TestHostileSystems(t *testing.T) {
 		require.NoError(t, d.Body.Close())
 	})
 
+	t.Run("are not held by a host's signing that panics", func(t *testing.T) {
+		t.Parallel()
+		sick := true
+		w := setup(t, func(o *remotecontent.Options) {
+			o.Concurrent = 4
+			o.Sign = func(context.Context, fiscalcode.Person, *http.Request) error {
+				if sick {
+					panic("no key")
+				}
+				return nil
+			}
+		})
+		w.says(200, "application/json", whole())
+		w.conf = w.put(func(c *appio.RemoteConfiguration) { c.Signed = true })
+		id := w.send(nothing)
+		for range 20 {
+			require.Panics(t, func() { _, _, _ = w.reader.Open(t.Context(), w.citizen, id) })
+		}
+		sick = false
+		_, _, err := w.reader.Open(t.Context(), w.citizen, id)
+		require.NoError(t, err)
+	})
+
 	t.Run("that are slow hold up their own readers alone", func(t *testing.T) {
 		t.Parallel()
 		w := setup(t, func(o *remotecontent.Options) { o.Concurrent = 4 })
