@@ -104,7 +104,7 @@ func (c *Citizen) RequestData(ctx context.Context, choice DataChoice) (DataReque
 	if c.id.Level < L2 {
 		return DataRequest{}, fmt.Errorf("%w: a request asks for a login at level 2", ErrForbidden)
 	}
-	return c.changeRequest(ctx, choice, key, profileKeys, func(tx *draft, r *requestRecord, now int64) error {
+	return c.changeRequest(ctx, choice, key, profileKeys, true, func(tx *draft, r *requestRecord, now int64) error {
 		if tx.get(keyTombstone) != nil {
 			return ErrErasing
 		}
@@ -126,7 +126,7 @@ func (c *Citizen) RequestData(ctx context.Context, choice DataChoice) (DataReque
 // AbortDeletion takes back a deletion that is pending: all is as it was. Without a request it is ErrNotFound; one that has begun, or is
 // over, is ErrConflict. Any login may: what it takes back cannot be undone.
 func (c *Citizen) AbortDeletion(ctx context.Context) (DataRequest, error) {
-	return c.changeRequest(ctx, DeleteData, keyDeletion, nil, func(_ *draft, r *requestRecord, now int64) error {
+	return c.changeRequest(ctx, DeleteData, keyDeletion, nil, false, func(_ *draft, r *requestRecord, now int64) error {
 		switch r.Status {
 		case "":
 			return ErrNotFound
@@ -138,8 +138,9 @@ func (c *Citizen) AbortDeletion(ctx context.Context) (DataRequest, error) {
 	})
 }
 
-// changeRequest changes the request under a key; change gets an empty one if there is none.
-func (c *Citizen) changeRequest(ctx context.Context, choice DataChoice, key store.Key, keys []store.Key, change func(tx *draft, r *requestRecord, now int64) error) (DataRequest, error) {
+// changeRequest changes the request under a key; change gets an empty one if there is none. With anew one that cannot be read is put aside, and
+// is none.
+func (c *Citizen) changeRequest(ctx context.Context, choice DataChoice, key store.Key, keys []store.Key, anew bool, change func(tx *draft, r *requestRecord, now int64) error) (DataRequest, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {
 		return DataRequest{}, err
@@ -147,7 +148,11 @@ func (c *Citizen) changeRequest(ctx context.Context, choice DataChoice, key stor
 	var r requestRecord
 	err = c.e.do(ctx, &op{owner: owner, urgent: true, keys: append([]store.Key{key}, keys...), apply: func(tx *draft) error {
 		r = requestRecord{}
-		if _, err := tx.read(key, &r); err != nil {
+		switch _, err := tx.read(key, &r); {
+		case errors.Is(err, store.ErrCorrupt) && anew: // it must not keep the person from what is theirs
+			tx.quarantine(tx.get(key))
+			r = requestRecord{}
+		case err != nil:
 			return err
 		}
 		if err := change(tx, &r, toMicro(c.e.now())); err != nil {

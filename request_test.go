@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,28 @@ func (w *town) isSound() {
 	require.NoError(w.t, err)
 }
 
+// spoil changes a byte of a citizen's record, by its key.
+func (w *town) spoil(key store.Key) {
+	w.t.Helper()
+	spoilt := 0
+	owners, err := w.store.Owners(w.t.Context(), "", store.MaxRange)
+	require.NoError(w.t, err)
+	for _, o := range owners {
+		snaps, err := w.store.View(w.t.Context(), []store.Read{{Owner: o, Keys: []store.Key{key}}})
+		require.NoError(w.t, err)
+		if len(snaps[0].Records) == 0 || !strings.HasPrefix(string(o), "c/") {
+			continue
+		}
+		r := snaps[0].Records[0]
+		r.Value = slices.Clone(r.Value)
+		r.Value[len(r.Value)-1] ^= 1
+		_, err = w.store.Commit(w.t.Context(), []store.Change{{Owner: o, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+		require.NoError(w.t, err)
+		spoilt++
+	}
+	require.Equal(w.t, 1, spoilt)
+}
+
 func TestDeletionRequest(t *testing.T) {
 	t.Parallel()
 	asked := func(t *testing.T, changes ...func(*appio.Options)) (*town, *appio.Sender, *appio.Citizen) {
@@ -45,6 +68,25 @@ func TestDeletionRequest(t *testing.T) {
 		require.Equal(t, appio.RequestPending, r.Status)
 		return w, s, c
 	}
+
+	t.Run("can be made though an earlier one is damaged", func(t *testing.T) {
+		t.Parallel()
+		w, _, c := asked(t)
+		ctx := t.Context()
+		_, err := c.AbortDeletion(ctx)
+		require.NoError(t, err)
+		w.spoil("u/delete")
+		_, err = c.DataRequest(ctx, appio.DeleteData)
+		require.ErrorIs(t, err, store.ErrCorrupt, "it is not served")
+		_, err = c.AbortDeletion(ctx)
+		require.ErrorIs(t, err, store.ErrCorrupt)
+		_, err = c.RequestData(ctx, appio.DeleteData)
+		require.NoError(t, err)
+		w.advance(7 * day)
+		w.flush()
+		require.Equal(t, appio.RequestClosed, w.status(c, appio.DeleteData))
+		w.isSound()
+	})
 
 	t.Run("begins by itself after the grace, and leaves the proof and the request", func(t *testing.T) {
 		t.Parallel()
