@@ -2,6 +2,7 @@ package appio
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -68,7 +69,10 @@ func (e *Engine) listOp(owner store.Owner, in listRef, code fiscalcode.Person) *
 		}
 		var r listedRecord
 		found, err := tx.read(keyListed, &r)
-		if err != nil {
+		if errors.Is(err, store.ErrCorrupt) { // what it says is known here
+			tx.quarantine(tx.get(keyListed))
+			found, r = false, listedRecord{}
+		} else if err != nil {
 			return err
 		}
 		now := micro(e.now())

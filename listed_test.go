@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
 
@@ -19,6 +20,7 @@ func TestListsOfPersons(t *testing.T) {
 		*Engine
 		a        *Authority
 		clock    *worldClock
+		store    store.Store
 		names    func(code fiscalcode.Person) bool // whether the code is anywhere in the store
 		services func() (live, draft []fiscalcode.Person)
 	}
@@ -35,7 +37,7 @@ func TestListsOfPersons(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, e.Close()) })
 		require.NoError(t, e.PutOrganization(ctx, Organization{Code: goldenOrg, Name: "Comune di Esempio"}))
-		o := &office{Engine: e, a: e.Authority(goldenOrg), clock: clock}
+		o := &office{Engine: e, a: e.Authority(goldenOrg), clock: clock, store: s}
 		o.names = func(code fiscalcode.Person) bool {
 			for _, r := range dumpStore(t, s) {
 				if bytes.Contains(r.Value, []byte(code)) || bytes.Contains([]byte(r.Key), []byte(code)) {
@@ -161,6 +163,28 @@ func TestListsOfPersons(t *testing.T) {
 		require.NoError(t, err)
 		_, err = o.Sender("mensa").CanContact(ctx, anna)
 		require.ErrorIs(t, err, ErrForbidden)
+	})
+
+	t.Run("are mended by who puts them again where a code is damaged", func(t *testing.T) {
+		t.Parallel()
+		o, _ := begins(t)
+		ctx := t.Context()
+		owner := o.codec.citizen(bruno)
+		snaps, err := o.store.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{keyListed}}})
+		require.NoError(t, err)
+		r := snaps[0].Records[0]
+		r.Value = append(bytes.Clone(r.Value), 0)
+		_, err = o.store.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+		require.NoError(t, err)
+		_, err = o.Service(ctx, "mensa")
+		require.ErrorIs(t, err, store.ErrCorrupt, "it is not left out as who was erased")
+		_, err = o.a.PutDraft(ctx, Service{ID: "mensa", Name: "Mensa", Trial: []fiscalcode.Person{bruno}})
+		require.NoError(t, err)
+		live, _ := o.services()
+		require.Equal(t, []fiscalcode.Person{bruno}, live)
+		require.NoError(t, o.Citizen(Identity{Code: bruno, Level: L2}).Erase(ctx))
+		flush(t, o.Engine)
+		require.False(t, o.names(bruno), "nor is it left where it was put aside")
 	})
 
 	t.Run("are not the place for a member's or an operator's code, which histories keep", func(t *testing.T) {
