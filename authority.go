@@ -80,7 +80,7 @@ type serviceActor struct {
 // PutDraft creates a service, with an ID of the caller's or, where it is empty, a new one, or edits the draft of one. Until a version
 // was approved the live copy follows the draft, in trial, so that the service can be tried with its authorised recipients and the
 // sandbox; from then on it stays as it was approved. State is not looked at. Category, Premium, Scopes, SendRate and DeliveryRate are the
-// operator's: they stay as they are. What is submitted cannot be edited: ErrConflict.
+// operator's: they stay as they are. What is submitted cannot be edited: ErrConflict. A new one beyond Options.MaxServices is ErrInvalid.
 func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if s.ID == "" && a.e.ready(ctx) == nil {
 		s.ID = ServiceID(a.e.ulids.next(a.e.now()))
@@ -109,11 +109,11 @@ func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if _, err := a.read(ctx, who, s.ID); err != nil && !errors.Is(err, errNoDraft) {
 		return Draft{}, err
 	}
-	if err := a.e.putHint(ctx, a.code, s.ID); err != nil {
+	if err := a.e.putHint(ctx, a.code, s.ID, a.e.opts.MaxServices); err != nil {
 		return Draft{}, err
 	}
 	if a.via != nil {
-		if err := a.e.putHint(ctx, a.via.code, s.ID); err != nil {
+		if err := a.e.putHint(ctx, a.via.code, s.ID, 0); err != nil { // which counts for the other
 			return Draft{}, err
 		}
 	}
@@ -157,17 +157,25 @@ func (r *serviceRecord) forHistory() *serviceRecord {
 }
 
 // putHint says in an organization's records that it may have prepared a service. It is written first: one that leads nowhere is passed
-// over, a service without one would not be listed.
-func (e *Engine) putHint(ctx context.Context, code fiscalcode.Organization, id ServiceID) error {
-	return e.do(ctx, &op{
+// over, a service without one would not be listed. There are most at the most; 0: any number.
+func (e *Engine) putHint(ctx context.Context, code fiscalcode.Organization, id ServiceID, most int) error {
+	o := &op{
 		owner: e.codec.organization(code), keys: []store.Key{preparedKey(id)},
 		apply: func(tx *draft) error {
-			if tx.get(preparedKey(id)) != nil {
+			switch {
+			case tx.get(preparedKey(id)) != nil:
 				return nil
+			case most > 0 && len(tx.ranged) == most:
+				return invalid("Service", fmt.Sprintf("one of %d that an organization may have", most))
 			}
 			return tx.putSealed(store.Record{Key: preparedKey(id)}, &preparedRecord{id})
 		},
-	})
+	}
+	if most > 0 {
+		o.rng = all(prefixPrepared, most)
+		o.rng.KeysOnly = true
+	}
+	return e.do(ctx, o)
 }
 
 // operatorsOf takes over what is not the organization's to choose.

@@ -63,9 +63,8 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 	if err := s.allowed(svc, ReadProfiles); err != nil {
 		return nil, nil, err
 	}
-	rate := s.e.opts.ContactRate
-	if wait := s.e.contacts.take(s.id, rate, 10*rate, 10*rate, s.e.now()); wait > 0 {
-		return nil, nil, &LimitedError{After: wait}
+	if err := s.e.contacts.ask(s.id, s.e.opts.ContactRate, 1, s.e.now()); err != nil {
+		return nil, nil, err
 	}
 	if err := svc.permits(s.e.codec, s.e.codec.citizen(to)); err != nil {
 		return nil, nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -335,18 +336,26 @@ func (r *feedPersonRecord) of(id ServiceID) feedOp {
 // not in it, as the service makes them itself. It is in no order, and read forwards only: a Prev cursor is ErrInvalid.
 //
 // A day can be read once it is over, Options.MaxSkew after midnight, and what was changed on it has come to the feed, which Run or Flush
-// sees to; and for Options.FeedDays from then on. Before and after that it is ErrNotFound. Who is erased is taken out of the days
+// sees to; and for Options.FeedDays from then on. Before and after that it is ErrNotFound. Each list counts once, as it is read
+// from its start, and above Options.FeedRate it is a [LimitedError]. Who is erased is taken out of the days
 // before, and stands among the unsubscribed of the day of the erasure. The service must be live, and its key of scope
 // [ReadFeed], or it is ErrForbidden; without Options.FeedDays it is ErrUnsupported.
 func (s *Sender) SubscriptionsFeed(day time.Time) List[FeedEntry] {
 	day = utcDay(day)
 	name := "feed\x00" + string(s.id) + "\x00" + day.Format(dayFormat)
+	var counted atomic.Bool
 	return newList(s.e, name, func(ctx context.Context, p position, limit int) (f found[FeedEntry], err error) {
 		if p.before {
 			return f, invalid("Cursor", "the feed is read forwards only")
 		}
 		if err := s.mayReadFeed(ctx); err != nil {
 			return f, err
+		}
+		if p.key == "" && !counted.Load() {
+			if err := s.e.feeds.ask(s.id, s.e.opts.FeedRate, leastAtOnce, s.e.now()); err != nil {
+				return f, err
+			}
+			counted.Store(true)
 		}
 		if err := s.e.feedReady(ctx, day, p.key == ""); err != nil {
 			return f, err

@@ -26,7 +26,7 @@ func (e *Engine) Entrust(ctx context.Context, id ServiceID, by string) (Draft, e
 		return Draft{}, ErrNotFound
 	}
 	code := before.live.Organization
-	if err := e.putHint(ctx, fiscalcode.Organization(code), id); err != nil {
+	if err := e.putHint(ctx, fiscalcode.Organization(code), id, 0); err != nil {
 		return Draft{}, err
 	}
 	return e.manage(ctx, id, serviceActor{by: ByOperator, who: by}, func(m *managed) error {
@@ -81,7 +81,7 @@ func (m *managed) mayHandOver() error {
 }
 
 // TakeOver makes a service the organization's that another has offered it; nobody offered it, or it is gone, is ErrNotFound. It is for
-// administrators. The service goes on in trial, as a draft, and its history goes with it, with who did what at the other organization. Its
+// administrators, and counts among Options.MaxServices. The service goes on in trial, as a draft, and its history goes with it, with who did what at the other organization. Its
 // keys end: who held them is not of the organization.
 func (a *Authority) TakeOver(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
@@ -108,7 +108,7 @@ func (a *Authority) TakeOver(ctx context.Context, id ServiceID) (Draft, error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Draft{}, err
 	}
-	if err := a.e.putHint(ctx, a.code, id); err != nil {
+	if err := a.e.putHint(ctx, a.code, id, a.e.opts.MaxServices); err != nil {
 		return Draft{}, err
 	}
 	return a.e.manage(ctx, id, who, func(m *managed) error {

@@ -65,6 +65,10 @@ type Engine struct {
 	pauses    pauses
 	lines     []line // by Options.Channels
 	contacts  buckets[ServiceID]
+	feeds     buckets[ServiceID]
+	manages   buckets[apiKeyRecord]
+	debts     buckets[store.Owner] // of citizens
+	checks    buckets[store.Owner] // of citizens, for addresses
 	sends     buckets[ServiceID]
 	asks      buckets[store.Owner] // of citizens, for validations
 	fronts    buckets[ServiceID]   // of what stands in front of other work

@@ -49,10 +49,37 @@ func (b *bucket) take(now time.Time) time.Duration {
 	return wait
 }
 
-// buckets is a bucket for each who asks. Full ones are forgotten.
+// buckets is a bucket for each who asks. Full ones are forgotten, and where there are too many that are not, some of those, too.
 type buckets[K comparable] struct {
-	mu sync.Mutex
-	m  map[K]*bucket
+	mu      sync.Mutex
+	m       map[K]*bucket
+	sweepAt int  // how many there are when full ones are looked for
+	crowded bool // others were forgotten: who comes is no newcomer for sure
+}
+
+// From fewBuckets on full ones are forgotten; there are never more than mostBuckets.
+const fewBuckets, mostBuckets = 10_000, 100_000
+
+// makeRoom makes room for one more.
+func (bs *buckets[K]) makeRoom(now time.Time) {
+	if bs.sweepAt = max(bs.sweepAt, fewBuckets); len(bs.m) < bs.sweepAt {
+		return
+	}
+	for k, b := range bs.m {
+		if b.fill(now); b.tokens >= b.burst {
+			delete(bs.m, k)
+		}
+	}
+	bs.crowded = bs.crowded && len(bs.m) >= fewBuckets
+	if len(bs.m) > mostBuckets*9/10 {
+		bs.crowded = true
+		for k := range bs.m {
+			if delete(bs.m, k); len(bs.m) <= mostBuckets*9/10 {
+				break
+			}
+		}
+	}
+	bs.sweepAt = min(2*max(len(bs.m), fewBuckets), mostBuckets) // so that a look at all of them is a seldom thing
 }
 
 // take takes one's token, or says how long until there is one. A bucket that is new, or has a new rate, has as many as start
@@ -62,12 +89,8 @@ func (bs *buckets[K]) take(id K, rate, burst, start float64, now time.Time) time
 	defer bs.mu.Unlock()
 	b := bs.m[id]
 	if b == nil {
-		if len(bs.m) >= 10_000 {
-			for k, o := range bs.m {
-				if o.fill(now); o.tokens >= o.burst {
-					delete(bs.m, k)
-				}
-			}
+		if bs.makeRoom(now); bs.crowded {
+			start = min(start, 1)
 		}
 		if bs.m == nil {
 			bs.m = map[K]*bucket{}
@@ -80,6 +103,18 @@ func (bs *buckets[K]) take(id K, rate, burst, start float64, now time.Time) time
 		b.rate, b.burst, b.tokens = rate, burst, min(b.tokens, burst)
 	}
 	return b.take(now)
+}
+
+// leastAtOnce is how many may be asked for at once at the least, where a rate is low.
+const leastAtOnce = 10
+
+// ask takes one's token where ten times the rate may be asked for at once, and least at the least; or it is a [LimitedError].
+func (bs *buckets[K]) ask(id K, rate, least float64, now time.Time) error {
+	burst := max(10*rate, least)
+	if wait := bs.take(id, rate, burst, burst, now); wait > 0 {
+		return &LimitedError{After: wait}
+	}
+	return nil
 }
 
 // A pacing keeps the rates at which services' deliveries go out. What they are is learnt from the service's record, which each

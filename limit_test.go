@@ -2,6 +2,7 @@ package appio_test
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/gateway/gatewaytest"
+	"github.com/appio-go/appio/pagopa"
 )
 
 func TestContactRate(t *testing.T) {
@@ -142,4 +145,53 @@ func TestContactRate(t *testing.T) {
 		wg.Wait()
 		require.EqualValues(t, 20, answered.Load())
 	})
+}
+
+// What may be asked at once where the options say nothing: enough for who works through a list, and bounded.
+func TestUsualRates(t *testing.T) {
+	t.Parallel()
+	clock := time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
+	creditors := &gatewaytest.Gateway{}
+	id := pagopa.RPTID{Creditor: "15376371009", Notice: "302032002700000251"}
+	creditors.Put(appio.Debt{RPTID: id, Amount: 1})
+	w := newTown(t, func(o *appio.Options) {
+		unique(o)
+		o.Now, o.Payments, o.FeedDays = func() time.Time { return clock }, creditors, 30
+	})
+	s, c, ctx := w.put(), w.person(giuseppe), t.Context()
+	require.NoError(t, w.Authority(comune).PutManageKey(ctx, appio.ManageKey{ID: "gestionale", Role: appio.Viewer}))
+	key, err := w.Authority(comune).NewManageKey(ctx, "gestionale", appio.Primary)
+	require.NoError(t, err)
+	clock = clock.AddDate(0, 0, 2)
+	w.flush()
+	day := s.SubscriptionsFeed(clock.AddDate(0, 0, -2))
+	_, err = day.Page(ctx, "", 0)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		atOnce int
+		after  time.Duration
+		ask    func() error
+	}{
+		"another list of the feed": {49, time.Second / 5, func() error {
+			_, err := s.SubscriptionsFeed(clock.AddDate(0, 0, -2)).Page(ctx, "", 0)
+			return err
+		}},
+		"a list that was begun": {math.MaxInt, 0, func() error { _, err := day.Page(ctx, "", 0); return err }},
+		"a key for managing":    {200, time.Second / 20, func() error { _, err := w.AuthorityByKey(ctx, key, noAddr); return err }},
+		"what is to be paid":    {50, time.Second / 5, func() error { _, err := c.Debt(ctx, id); return err }},
+		"an address": {10, time.Minute, func() error {
+			_, err := c.AddressTaken(ctx, appio.Email, "qualcuno@example.it")
+			return err
+		}},
+	} {
+		for n := range 300 {
+			err := c.ask()
+			if n < c.atOnce {
+				require.NoError(t, err, "%s, %d", name, n)
+				continue
+			}
+			require.Equal(t, &appio.LimitedError{After: c.after}, err, "%s, %d", name, n)
+			break
+		}
+	}
 }

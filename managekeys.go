@@ -216,8 +216,8 @@ type heldKey struct {
 }
 
 // AuthorityByKey is the organization that the key belongs to, calling from addr (zero: not checked against the key's prefixes). An
-// unknown key is ErrUnauthorized; a wrong address, or a key that is a service's, ErrForbidden. What the key may do is read again with
-// each call.
+// unknown key is ErrUnauthorized; a wrong address, or a key that is a service's, ErrForbidden; more often than Options.ManageRate, in
+// whichever slot, it is a [LimitedError]. What the key may do is read again with each call.
 func (e *Engine) AuthorityByKey(ctx context.Context, key string, addr netip.Addr) (*Authority, error) {
 	if err := e.ready(ctx); err != nil {
 		return nil, err
@@ -239,6 +239,9 @@ func (e *Engine) AuthorityByKey(ctx context.Context, key string, addr netip.Addr
 	}
 	a := &Authority{e: e, code: fiscalcode.Organization(r.Organization), key: &heldKey{r.Record, hash, addr}}
 	if _, err := a.check(ctx, toRead); err != nil {
+		return nil, err
+	}
+	if err := e.manages.ask(*r, e.opts.ManageRate, leastAtOnce, e.now()); err != nil {
 		return nil, err
 	}
 	e.uses.note(hash, micro(e.now()))

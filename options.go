@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio/blob"
+	"github.com/appio-go/appio/store"
 )
 
 // Options configures an [Engine]. A nil *Options is a zero one: messages reach the inbox and nothing else.
@@ -85,6 +86,15 @@ type Options struct {
 	// ContactRate is how often a second one service may ask CanContact; ten times as many at once. 0: 20.
 	ContactRate float64
 
+	// FeedRate is how often a second one service may begin to read the subscriptions feed; 0: 5. ManageRate is how often one
+	// [ManageKey] may be shown, 0: 20; DebtRate how often one citizen may have the gateway asked what is to be paid, 0: 5; and AddressRate
+	// how often one may ask whether an address is taken that is not in their profile, 0: 1/60. Ten times as many at once, and ten at the least.
+	// What is above is a [LimitedError]. Each engine counts for itself.
+	FeedRate, ManageRate, DebtRate, AddressRate float64
+
+	// MaxServices is how many services an organization may prepare or take over, deleted ones too: see [Authority.PutDraft]. 0: 2,000.
+	MaxServices int
+
 	// SendRate is how many messages a second a service may send that has no SendRate of its own, and DeliveryRate how many of its
 	// deliveries a second go out, likewise; 0: no limit. As many as in a second at once. Each engine counts for itself. What is above
 	// SendRate is refused with a [LimitedError]; what is above DeliveryRate waits.
@@ -120,8 +130,23 @@ func (o *Options) complete() error {
 	if o.DigestHour == 0 {
 		o.DigestHour = 8
 	}
-	if o.ContactRate == 0 {
-		o.ContactRate = 20
+	for _, r := range []struct {
+		name  string
+		rate  *float64
+		usual float64
+	}{
+		{"ContactRate", &o.ContactRate, 20}, {"FeedRate", &o.FeedRate, 5}, {"ManageRate", &o.ManageRate, 20}, {"DebtRate", &o.DebtRate, 5},
+		{"AddressRate", &o.AddressRate, 1. / 60},
+	} {
+		if *r.rate == 0 {
+			*r.rate = r.usual
+		}
+		if !(*r.rate > 0 && *r.rate <= 1e9) {
+			return invalid("Options."+r.name, "0 to 1e9")
+		}
+	}
+	if o.MaxServices == 0 {
+		o.MaxServices = 2000
 	}
 	if o.MaxDocument == 0 {
 		o.MaxDocument = documentSize
@@ -142,8 +167,8 @@ func (o *Options) complete() error {
 		return invalid("Options.FeedDays", "0 to 90")
 	case o.MaxAttempts < 0:
 		return invalid("Options.MaxAttempts", "0 or more")
-	case !(o.ContactRate > 0 && o.ContactRate <= 1e9):
-		return invalid("Options.ContactRate", "0 to 1e9")
+	case o.MaxServices < 0 || o.MaxServices > store.MaxRange:
+		return invalid("Options.MaxServices", "0 to 10000")
 	case !validRate(o.SendRate):
 		return invalid("Options.SendRate", "0 to 1e9")
 	case !validRate(o.DeliveryRate):

@@ -47,7 +47,8 @@ func (c *Citizen) ScanNotice(ctx context.Context, text string) (Debt, error) {
 }
 
 // Debt asks the gateway what is to be paid of a notice now, whoever it is of, and keeps nothing of it. What cannot be paid is a
-// *[pagopa.Fault], and where the gateway does not answer it is ErrGateway.
+// *[pagopa.Fault], and where the gateway does not answer it is ErrGateway. With ScanNotice and Pay, which ask it too, it is a [LimitedError]
+// above Options.DebtRate.
 func (c *Citizen) Debt(ctx context.Context, id pagopa.RPTID) (Debt, error) {
 	if !id.Valid() {
 		return Debt{}, invalid("RPTID", "a creditor's code and a notice number")
@@ -162,7 +163,11 @@ func (c *Citizen) beginPayment(ctx context.Context, id pagopa.RPTID) (store.Owne
 	if c.e.opts.Payments == nil {
 		return "", ErrUnsupported
 	}
-	return c.begin(ctx)
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return "", err
+	}
+	return owner, c.e.debts.ask(owner, c.e.opts.DebtRate, leastAtOnce, c.e.now())
 }
 
 // verified takes over what the creditor says now.

@@ -344,7 +344,7 @@ func TestPay(t *testing.T) {
 				<-hang
 				held.Add(-1)
 			}}
-			w := newTown(t, withPayments(g))
+			w := newTown(t, withPayments(g), func(o *appio.Options) { o.DebtRate = 1000 })
 			c := w.enrol(giuseppe, appio.Auto)
 			var calls sync.WaitGroup
 			for range 300 {

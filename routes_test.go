@@ -3,6 +3,7 @@ package appio_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -117,6 +118,10 @@ func TestRoutes(t *testing.T) {
 		"a duration below 0":          {"Options", appio.Options{Drain: -1}},
 		"attempts below 0":            {"Options.MaxAttempts", appio.Options{MaxAttempts: -1}},
 		"a rate of questions below 0": {"Options.ContactRate", appio.Options{ContactRate: -1}},
+		"a rate that is no number":    {"Options.ManageRate", appio.Options{ManageRate: math.NaN()}},
+		"a rate without end":          {"Options.AddressRate", appio.Options{AddressRate: math.Inf(1)}},
+		"services below 0":            {"Options.MaxServices", appio.Options{MaxServices: -1}},
+		"more services than listed":   {"Options.MaxServices", appio.Options{MaxServices: 10_001}},
 	} {
 		c.o.Keys = townKeys
 		_, err := appio.New(memstore.New(), &c.o)

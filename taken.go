@@ -28,11 +28,22 @@ func (c *codec) address(channel, value string) store.Owner {
 }
 
 // AddressTaken reports whether somebody else has proved an address, or is about to: the citizen cannot then, see Route.Unique. By a route
-// without it nothing is taken.
+// without it nothing is taken. One that is not in the profile counts, and above Options.AddressRate it is a [LimitedError]: people could be
+// looked for.
 func (c *Citizen) AddressTaken(ctx context.Context, channel, value string) (bool, error) {
 	owner, err := c.begin(ctx)
 	if err != nil || !c.e.unique(channel) {
 		return false, err
+	}
+	p, _, err := c.profile(ctx, owner)
+	if err != nil {
+		return false, err
+	}
+	own := slices.ContainsFunc(p.Addresses, func(a Address) bool { return a.Channel == channel && strings.EqualFold(a.Value, value) })
+	if !own {
+		if err := c.e.checks.ask(owner, c.e.opts.AddressRate, leastAtOnce, c.e.now()); err != nil {
+			return false, err
+		}
 	}
 	name := c.e.codec.address(channel, value)
 	r, err := c.e.readTaken(ctx, name)

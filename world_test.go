@@ -79,7 +79,7 @@ func (c *worldClock) Advance(d time.Duration) {
 // worldOptions are those of every engine on the world's store. Without a ring it is plain.
 func worldOptions(ring Keyring, now func() time.Time, deliver func(context.Context, Delivery) error) *Options {
 	return &Options{
-		Keys: ring, Plain: ring == nil, Now: now, Statistics: true, ContactRate: 1e9, Backoff: func(int) time.Duration { return 10 * time.Minute },
+		Keys: ring, Plain: ring == nil, Now: now, Statistics: true, ContactRate: 1e9, FeedRate: 1e9, ManageRate: 1e9, DebtRate: 1e9, AddressRate: 1e9, Backoff: func(int) time.Duration { return 10 * time.Minute },
 		Channels: []Route{
 			{Name: Email, Channel: ChannelFunc(deliver)},
 			{Name: Push, Channel: ChannelFunc(deliver), Default: Generic, Secure: Generic, Unvalidated: true, ByCode: true},

@@ -12,7 +12,7 @@ import (
 	"github.com/appio-go/appio/fiscalcode"
 )
 
-// Handler serves an engine. It starts nothing and keeps nothing but the options, and is safe for concurrent use; the engine is the
+// Handler serves an engine. It starts nothing and keeps nothing but the options and what is under way, and is safe for concurrent use; the engine is the
 // host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
 	return newHandler(e, o, tables()...)
@@ -43,6 +43,8 @@ type api struct {
 	e   *appio.Engine
 	o   Options
 	mux *http.ServeMux
+
+	feeds feeds
 }
 
 // A route is a path with a method, who may ask, and what answers. An error answers by [api.problemOf].

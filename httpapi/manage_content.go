@@ -167,7 +167,7 @@ var serviceNames = map[string]string{
 	"Prefixes": "authorized_cidrs", "MaxPayment": "max_allowed_payment_amount", "Web": "metadata.web_url", "AppleApp": "metadata.app_ios",
 	"AndroidApp": "metadata.app_android", "Terms": "metadata.tos_url", "Privacy": "metadata.privacy_url", "Address": "metadata.address",
 	"Phone": "metadata.phone", "Email": "metadata.email", "PEC": "metadata.pec", "CallToAction": "metadata.cta",
-	"TokenName": "metadata.token_name", "Support": "metadata.support_url",
+	"TokenName": "metadata.token_name", "Support": "metadata.support_url", "Service": "service",
 }
 
 // refusedContent says in IO's words what is wrong with a service.

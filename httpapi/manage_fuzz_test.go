@@ -18,7 +18,7 @@ const manageKey = "una chiave fatta altrove"
 
 // managedTarget is a handler for managers over an engine in memory, with one service.
 func managedTarget(f *testing.F) http.Handler {
-	e, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys()})
+	e, err := appio.New(memstore.New(), &appio.Options{Keys: appio.RandomKeys(), ManageRate: 1e9, MaxServices: 10_000})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -186,7 +186,7 @@ func (op *operation) codes(r *route) []int {
 	codes := slices.Clone(op.errors)
 	if r.who != anybody {
 		codes = append(codes, 401, 403, 500, 503)
-		if !strings.HasPrefix(r.pattern, "GET ") {
+		if !strings.HasPrefix(r.pattern, "GET ") || r.who == manager || r.who == keyholder {
 			codes = append(codes, 429)
 		}
 	}

@@ -200,7 +200,7 @@ var operations = map[string]operation{
 		out: map[int]any{200: LimitedProfile{}}, errors: []int{400, 404, 429}},
 
 	"GET /api/v1/subscriptions-feed/{date}": {id: "subscriptionsFeed", says: "Whom the service may write to since a day, and whom no longer.",
-		out: map[int]any{200: SubscriptionsFeed{}}, errors: []int{400, 404, 501}},
+		out: map[int]any{200: SubscriptionsFeed{}}, errors: []int{400, 404, 429, 501}},
 	"POST /api/v1/activations": {id: "activation", says: "What this special service said last of a citizen.",
 		in: FiscalCodePayload{*someone()}, out: map[int]any{200: Activation{}}, errors: []int{404}},
 	"POST /api/v1/activations/{$}": {id: "activationToo", says: "The same.",
@@ -276,7 +276,7 @@ var operations = map[string]operation{
 		out: map[int]any{200: SuccessResponse{}}, errors: []int{409}},
 	"GET /api/communication/v1/payment/info/{rpt_id}": {id: "paymentInfo", says: "What is to be paid of a notice now.",
 		query: m{"test": flagged("Asked of a test platform, which there is none of here.")},
-		out:   map[int]any{200: PaymentInfo{}, 404: PaymentFault{}, 409: PaymentFault{}, 502: PaymentFault{}, 503: PaymentFault{}}, errors: []int{400, 501}},
+		out:   map[int]any{200: PaymentInfo{}, 404: PaymentFault{}, 409: PaymentFault{}, 502: PaymentFault{}, 503: PaymentFault{}}, errors: []int{400, 429, 501}},
 	"GET /api/communication/v1/send/activation": {id: "sendActivation", says: "Whether the citizen gets courtesy notices of SEND.",
 		query: m{"isTest": flagged("Of the test service.")}, out: map[int]any{200: SendActivation{}}, errors: []int{400, 404}},
 	"POST /api/communication/v1/send/activation": {id: "setSendActivation", says: "Switch courtesy notices of SEND on or off.",

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -51,6 +52,9 @@ func setupOn(t testing.TB, s store.Store, eo *appio.Options, o *httpapi.Options)
 	}
 	if eo.Keys == nil {
 		eo.Keys = appio.RandomKeys()
+	}
+	for _, rate := range []*float64{&eo.FeedRate, &eo.ManageRate, &eo.DebtRate, &eo.AddressRate} { // few tests are about these
+		*rate = cmp.Or(*rate, 1e6)
 	}
 	eng, err := appio.New(s, eo)
 	require.NoError(t, err)
