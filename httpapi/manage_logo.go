@@ -46,7 +46,8 @@ func putServiceLogo(c *call) (answer, error) {
 // writeServices is the scope that IO asks for here. No service has it by name: keys that are not bound to scopes have all.
 const writeServices appio.Scope = "ApiServiceWrite"
 
-// putOrganizationLogo is for the organization's key, and, as in IO, for those of its services that are not for something else alone.
+// putOrganizationLogo is for the organization's key, and, as in IO, for those of its services that are not for something else alone. What is of
+// a group is neither: who manages it can have a service's key, and is not to change what is everybody's.
 func putOrganizationLogo(c *call) (answer, error) {
 	code, err := c.organization("code")
 	if err != nil {
@@ -63,6 +64,12 @@ func putOrganizationLogo(c *call) (answer, error) {
 		}
 		s, err := c.e.Service(c.ctx, c.sender.ID())
 		if err != nil {
+			return answer{}, err
+		}
+		switch d, err := c.e.Draft(c.ctx, c.sender.ID()); {
+		case err == nil && d.Group != "":
+			return answer{}, notAllowed()
+		case err != nil && !errors.Is(err, appio.ErrNotFound): // the operator's own has none
 			return answer{}, err
 		}
 		a = c.e.Authority(s.Organization)

@@ -633,6 +633,37 @@ func TestLogos(t *testing.T) {
 	w.keyed(strings.Repeat("k", 40), "PUT", org, object{"logo": small}).problem(http.StatusUnauthorized, "Unauthorized")
 }
 
+// Who manages a group's services has their keys, and still changes nothing that is the whole organization's.
+func TestAGroupHasNoLogo(t *testing.T) {
+	t.Parallel()
+	w, key, _ := office(t, nil)
+	org, small := "/api/v1/organizations/"+string(comune)+"/logo", object{"logo": logo(3, 2)}
+	school := w.manager(comune, appio.ManageKey{ID: "school", Group: "scuola"})
+	keysOf := func(manager, at string) (k httpapi.ServiceKeys) {
+		w.keyed(manager, "GET", at+"/keys", nil).into(http.StatusOK, &k)
+		return k
+	}
+	at := w.created(school)
+	theirs := keysOf(school, at)
+	for _, live := range []bool{false, true} {
+		for _, k := range []string{school, theirs.Primary, theirs.Secondary} {
+			w.keyed(k, "PUT", org, small).problem(http.StatusForbidden, "You are not allowed here")
+		}
+		w.keyed(school, "PUT", at+"/logo", small).status(http.StatusNoContent)
+		if !live {
+			w.keyed(school, "PUT", at+"/review", object{"auto_publish": true}).status(http.StatusNoContent)
+			_, err := w.eng.Approve(t.Context(), idOf(at), "anna")
+			require.NoError(t, err)
+		}
+		w.keyed(theirs.Primary, "POST", "/api/v1/messages/"+string(ada), letter()).into(http.StatusCreated, &httpapi.CreatedMessage{})
+	}
+	_, err := w.eng.OrganizationLogo(t.Context(), comune)
+	require.ErrorIs(t, err, appio.ErrNotFound)
+	w.keyed(keysOf(key, w.created(key)).Primary, "PUT", org, small).status(http.StatusAccepted)
+	require.NoError(t, w.eng.Authority(comune).SetGroup(t.Context(), idOf(at), ""))
+	w.keyed(theirs.Primary, "PUT", org, small).status(http.StatusAccepted)
+}
+
 func TestTopics(t *testing.T) {
 	t.Parallel()
 	w, key, _ := office(t, nil)

@@ -57,7 +57,7 @@ var start = time.Date(2026, 4, 10, 8, 0, 0, 0, time.UTC)
 func open(dir string, life int) (*appio.Engine, error) {
 	began, now := time.Now(), start.Add(time.Duration(life)*lifetime)
 	return appio.Open(filepath.Join(dir, "io.db"), &appio.Options{
-		Statistics: true, FeedDays: 90, Now: func() time.Time { return now.Add(time.Since(began)) },
+		Statistics: true, FeedDays: 90, FeedRate: 1e6, Now: func() time.Time { return now.Add(time.Since(began)) },
 		Backoff: func(int) time.Duration { return time.Millisecond },
 		Channels: []appio.Route{{Name: appio.Push, Default: appio.Full, ByCode: true, Channel: appio.ChannelFunc(func(context.Context, appio.Delivery) error {
 			if rand.IntN(10) == 0 {
