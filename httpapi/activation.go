@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -57,8 +58,16 @@ func setSendActivation(c *call) (answer, error) {
 	if b.Status {
 		a = appio.Active
 	}
-	if err := settled(c.e.Sender(id).Activate(c.ctx, c.identity.Code, a, time.Time{})); err != nil {
+	sender := c.e.Sender(id)
+	if err := settled(sender.Activate(c.ctx, c.identity.Code, a, time.Time{})); err != nil {
 		return answer{}, err
+	}
+	if b.Status { // a service is not told that somebody is being erased, who knows it
+		if _, err := sender.Activation(c.ctx, c.identity.Code); errors.Is(err, appio.ErrNotFound) {
+			return answer{}, appio.ErrErasing
+		} else if err != nil {
+			return answer{}, err
+		}
 	}
 	return noContent, nil
 }

@@ -41,6 +41,11 @@ func activation(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	return c.activationOf(to)
+}
+
+// activationOf answers what the service said last, if anything is kept of it: while somebody is being erased nothing is.
+func (c *call) activationOf(to fiscalcode.Person) (answer, error) {
 	a, err := c.sender.Activation(c.ctx, to)
 	if errors.Is(err, appio.ErrNotFound) {
 		return answer{}, notFound("Activation not found")
@@ -48,15 +53,11 @@ func activation(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return c.activationAnswer(to, a), nil
-}
-
-func (c *call) activationAnswer(to fiscalcode.Person, a appio.ServiceActivation) answer {
 	status := string(a.Activation)
 	if a.Activation == appio.Inactive {
 		status = inactive
 	}
-	return ok(Activation{c.sender.ID(), to, status, a.Version})
+	return ok(Activation{c.sender.ID(), to, status, a.Version}), nil
 }
 
 func activate(c *call) (answer, error) {
@@ -78,12 +79,5 @@ func activate(c *call) (answer, error) {
 	if err := settled(c.sender.Activate(c.ctx, to, said, time.Time{})); err != nil {
 		return answer{}, err
 	}
-	a, err := c.sender.Activation(c.ctx, to)
-	if errors.Is(err, appio.ErrNotFound) { // an erasure is under way, which is none of the service's business
-		a, err = appio.ServiceActivation{Activation: said}, nil
-	}
-	if err != nil {
-		return answer{}, err
-	}
-	return c.activationAnswer(to, a), nil
+	return c.activationOf(to)
 }

@@ -25,6 +25,9 @@ func TestActivations(t *testing.T) {
 	say := func(code fiscalcode.Person, status string) answered {
 		return w.as(bonus, "PUT", "/api/v1/activations/", map[string]any{"fiscal_code": code, "status": status})
 	}
+	var first httpapi.Activation
+	say(bruno, "INACTIVE").into(200, &first)
+	require.Equal(t, httpapi.Activation{ServiceID: bonus, FiscalCode: bruno, Status: "INACTIVE"}, first, "an end of what never was")
 	for _, code := range []fiscalcode.Person{ada, nobody} { // whether somebody came is not told
 		ask("/api/v1/activations/", code).problem(404, "Activation not found")
 		for version, status := range []string{"PENDING", "ACTIVE", "INACTIVE", "ACTIVE"} {
@@ -42,14 +45,19 @@ func TestActivations(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, appio.Active, holds)
 
-	// While somebody is being erased the service notices nothing, and nothing is kept.
+	// While somebody is being erased nothing is kept, and no answer says that something was.
 	require.NoError(t, w.citizen(ada).Erase(context.Background()))
-	var got httpapi.Activation
-	say(ada, "ACTIVE").into(200, &got)
-	require.Equal(t, "ACTIVE", got.Status)
+	for _, status := range []string{"ACTIVE", "PENDING", "INACTIVE"} {
+		say(ada, status).problem(404, "Activation not found")
+		w.as(bonus, "PUT", "/api/v1/activations", object{"fiscal_code": ada, "status": status}).problem(404, "Activation not found")
+		ask("/api/v1/activations/", ada).problem(404, "Activation not found")
+	}
 	_, err = w.eng.Flush(context.Background())
 	require.NoError(t, err)
 	ask("/api/v1/activations/", ada).problem(404, "Activation not found")
+	var got httpapi.Activation
+	say(ada, "ACTIVE").into(200, &got)
+	require.Equal(t, httpapi.Activation{ServiceID: bonus, FiscalCode: ada, Status: "ACTIVE", Version: 0}, got, "as of anybody who never came")
 
 	for _, body := range []any{"", "{", "[]", `{"fiscal_code":1}`, `{"fiscal_code":"rssmra85m10h501s","status":"ACTIVE"}`, `{"status":"ACTIVE"}`} {
 		w.as(bonus, "POST", "/api/v1/activations/", body).problem(400, "")

@@ -127,6 +127,11 @@ func TestPreferencesOfASpecialService(t *testing.T) {
 	}
 	w.by(ada, "GET", communication+"/send/activation?isTest=maybe", nil).problem(400, "")
 	w.by(ada, "GET", communication+"/send/activation?isTest=true", nil).problem(404, "") // there is no service for tests
+
+	require.NoError(t, w.citizen(ada).Erase(t.Context()))
+	w.by(ada, "POST", communication+"/send/activation", object{"activation_status": true}).problem(409, "Conflict")
+	require.False(t, send(ada, ""), "as it is said")
+	require.Equal(t, 204, w.by(ada, "POST", communication+"/send/activation", object{"activation_status": false}).StatusCode)
 }
 
 // After the answer to a choice nothing of the service begins to be sent, and nothing is under way: the gate holds through the wire. An

@@ -206,9 +206,9 @@ var operations = map[string]operation{
 	"POST /api/v1/activations/{$}": {id: "activationToo", says: "The same.",
 		in: FiscalCodePayload{*someone()}, out: map[int]any{200: Activation{}}, errors: []int{404}},
 	"PUT /api/v1/activations": {id: "activate", says: "Say whether this special service serves a citizen.",
-		in: ActivationPayload{*someone(), "ACTIVE"}, out: map[int]any{200: Activation{}}},
+		in: ActivationPayload{*someone(), "ACTIVE"}, out: map[int]any{200: Activation{}}, errors: []int{404}},
 	"PUT /api/v1/activations/{$}": {id: "activateToo", says: "The same.",
-		in: ActivationPayload{*someone(), "ACTIVE"}, out: map[int]any{200: Activation{}}},
+		in: ActivationPayload{*someone(), "ACTIVE"}, out: map[int]any{200: Activation{}}, errors: []int{404}},
 
 	"POST /api/v1/manage/services": {id: "createService", says: "Prepare a new service.",
 		in: payload(), out: map[int]any{201: Service{}}},
@@ -280,7 +280,7 @@ var operations = map[string]operation{
 	"GET /api/communication/v1/send/activation": {id: "sendActivation", says: "Whether the citizen gets courtesy notices of SEND.",
 		query: m{"isTest": flagged("Of the test service.")}, out: map[int]any{200: SendActivation{}}, errors: []int{400, 404}},
 	"POST /api/communication/v1/send/activation": {id: "setSendActivation", says: "Switch courtesy notices of SEND on or off.",
-		query: m{"isTest": flagged("Of the test service.")}, in: SendActivation{}, out: map[int]any{204: nil}, errors: []int{404}},
+		query: m{"isTest": flagged("Of the test service.")}, in: SendActivation{}, out: map[int]any{204: nil}, errors: []int{404, 409}},
 
 	"GET /api/identity/v1/profile": {id: "profile", says: "The citizen's profile.", out: map[int]any{200: InitializedProfile{}}},
 	"POST /api/identity/v1/profile": {id: "updateProfile", says: "Change the citizen's profile.",
