@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
 )
 
@@ -33,20 +34,38 @@ type MessageState struct {
 // inboxPages is how many pages of records one page of a list reads at the most, where a filter leaves many out.
 const inboxPages = 8
 
-// Inbox lists messages, newest first.
-func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
-	var o InboxOptions
-	if opts != nil {
-		o = *opts
-	}
-	name := "inbox\x00" + string(c.id.Code) + "\x00" + string(o.Service)
+// list is the name of the list, for its cursors.
+func (o *InboxOptions) list(of fiscalcode.Person) string {
+	name := "inbox\x00" + string(of) + "\x00" + string(o.Service)
 	if o.Archived {
 		name += "\x00archived"
 	}
 	if o.Before != "" || o.After != "" {
 		name += "\x00from\x00" + string(o.After) + "\x00to\x00" + string(o.Before)
 	}
-	return newList(c.e, name, func(ctx context.Context, p position, limit int) (found[InboxMessage], error) {
+	return name
+}
+
+// InboxPassed is the last message that was looked at for a page of Inbox with this Next, whether it is one of the page's or was left out: as
+// InboxOptions.Before it asks for what comes then. A cursor that is none of the list's is ErrInvalid.
+func (c *Citizen) InboxPassed(opts *InboxOptions, next Cursor) (MessageID, error) {
+	if opts == nil {
+		opts = &InboxOptions{}
+	}
+	p, err := c.e.codec.openCursor(opts.list(c.id.Code), next)
+	if err == nil && (p.before || p.key == "") {
+		err = invalid("Cursor", "a Next that this list gave")
+	}
+	return MessageID(p.key), err
+}
+
+// Inbox lists messages, newest first.
+func (c *Citizen) Inbox(opts *InboxOptions) List[InboxMessage] {
+	var o InboxOptions
+	if opts != nil {
+		o = *opts
+	}
+	return newList(c.e, o.list(c.id.Code), func(ctx context.Context, p position, limit int) (found[InboxMessage], error) {
 		if o.Before != "" && !validULID(string(o.Before)) || o.After != "" && !validULID(string(o.After)) {
 			return found[InboxMessage]{}, invalid("InboxOptions", "Before and After: ids of messages")
 		}
@@ -73,7 +92,7 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 		if err != nil {
 			return f, err
 		}
-		entries, last, err := c.messages(d, profile.languages(), p.before && len(d.ranged) == rng.Limit)
+		entries, last, err := c.messages(d, o.Archived, profile.languages(), p.before && len(d.ranged) == rng.Limit)
 		if err != nil {
 			return f, err
 		}
@@ -81,7 +100,7 @@ func (c *Citizen) listInbox(ctx context.Context, owner store.Owner, o InboxOptio
 			return f, err
 		}
 		for _, m := range entries {
-			if m.Archived == o.Archived && (o.Service == "" || o.Service == m.Service) && len(f.items) < limit {
+			if (o.Service == "" || o.Service == m.Service) && len(f.items) < limit {
 				f.add(m, string(m.ID))
 			}
 		}
@@ -120,9 +139,9 @@ func (o *InboxOptions) bound(r store.Range) store.Range {
 	return r
 }
 
-// messages joins what a range found: contents with their states. cut says that the range goes on, in growing order. last is the
+// messages joins what a range found: contents with their states, of the archive or of the inbox. cut says that the range goes on, in growing order. last is the
 // id up to which it is whole.
-func (c *Citizen) messages(d *draft, languages []string, cut bool) (ms []InboxMessage, last string, err error) {
+func (c *Citizen) messages(d *draft, archived bool, languages []string, cut bool) (ms []InboxMessage, last string, err error) {
 	recs := d.ranged
 	states := map[MessageID]*store.Record{}
 	var contents []*store.Record
@@ -140,28 +159,37 @@ func (c *Citizen) messages(d *draft, languages []string, cut bool) (ms []InboxMe
 	for _, r := range contents {
 		id := messageIDOf(r.Key)
 		last = string(id)
-		m, err := c.inboxMessage(d, languages, id, r, states[id])
+		m, in, err := c.messageIn(d, archived, languages, id, r, states[id])
 		if errors.Is(err, errShredded) {
 			continue // of an earlier life of this person
 		}
 		if err != nil {
 			return nil, "", err
 		}
-		ms = append(ms, m)
+		if in {
+			ms = append(ms, m)
+		}
 	}
 	return ms, last, nil
 }
 
-func (c *Citizen) inboxMessage(d *draft, languages []string, id MessageID, r, state *store.Record) (InboxMessage, error) {
+// messageIn is a message, if it is in the archive or in the inbox; else it is not looked into.
+func (c *Citizen) messageIn(d *draft, archived bool, languages []string, id MessageID, r, state *store.Record) (m InboxMessage, in bool, err error) {
+	var s stateRecord
+	if state != nil {
+		err = d.open(state, &s)
+	}
+	if err != nil || s.Archived != archived {
+		return m, false, err
+	}
+	m, err = c.inboxMessage(d, languages, id, r, &s)
+	return m, true, err
+}
+
+func (c *Citizen) inboxMessage(d *draft, languages []string, id MessageID, r *store.Record, s *stateRecord) (InboxMessage, error) {
 	var m messageRecord
 	if err := d.open(r, &m); err != nil {
 		return InboxMessage{}, err
-	}
-	var s stateRecord
-	if state != nil {
-		if err := d.open(state, &s); err != nil {
-			return InboxMessage{}, err
-		}
 	}
 	return InboxMessage{
 		Message: m.message(c.id.Code).In(languages...), ID: id, Service: m.Service, SentAt: fromMicro(m.At),
@@ -193,7 +221,11 @@ func (c *Citizen) Message(ctx context.Context, id MessageID) (InboxMessage, erro
 	if r == nil {
 		return InboxMessage{}, ErrNotFound
 	}
-	m, err := c.inboxMessage(d, profile.languages(), id, r, d.get(stateKey(id)))
+	var m InboxMessage
+	var s stateRecord
+	if _, err = d.read(stateKey(id), &s); err == nil {
+		m, err = c.inboxMessage(d, profile.languages(), id, r, &s)
+	}
 	if errors.Is(err, errShredded) {
 		return InboxMessage{}, ErrNotFound
 	}

@@ -472,3 +472,27 @@ func TestSandbox(t *testing.T) {
 		require.LessOrEqual(t, len(collect(t, c.Inbox(nil))), 1200)
 	})
 }
+
+func TestInboxPassed(t *testing.T) {
+	t.Parallel()
+	w, ctx := newTown(t), t.Context()
+	s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+	for range 5 {
+		w.send(s, messageTo(giuseppe))
+	}
+	first, err := c.Inbox(nil).Page(ctx, "", 2)
+	require.NoError(t, err)
+	id, err := c.InboxPassed(nil, first.Next)
+	require.NoError(t, err)
+	require.Equal(t, first.Items[1].ID, id)
+	second, err := c.Inbox(nil).Page(ctx, first.Next, 2)
+	require.NoError(t, err)
+	for name, cursor := range map[string]appio.Cursor{"none": "", "a Prev": second.Prev, "a text": "nonsense"} {
+		_, err := c.InboxPassed(nil, cursor)
+		require.ErrorIs(t, err, appio.ErrInvalid, name)
+	}
+	_, err = c.InboxPassed(&appio.InboxOptions{Archived: true}, first.Next)
+	require.ErrorIs(t, err, appio.ErrInvalid, "another list's")
+	_, err = w.person(matteo).InboxPassed(nil, first.Next)
+	require.ErrorIs(t, err, appio.ErrInvalid, "another citizen's")
+}

@@ -78,10 +78,14 @@ type MessageStatusChanged struct {
 type MessagePage struct {
 	Items []PublicMessage `json:"items"`
 	Prev  appio.MessageID `json:"prev,omitempty"` // the first of the items: as minimum_id it asks for what has come since
-	Next  appio.MessageID `json:"next,omitempty"` // the last, where there are more: as maximum_id it asks for these
+	Next  appio.MessageID `json:"next,omitempty"` // where there may be more: the last that was looked at, as maximum_id it asks for these
 }
 
 const mostMessages = 100 // of a page
+
+// mostInboxPages is how many pages of the engine's one answer is made of: a few among very many that are elsewhere are found by several, and
+// some answers may have none.
+const mostInboxPages = 8
 
 // inbox lists what is in the inbox, or in the archive.
 func inbox(c *call) (answer, error) {
@@ -105,8 +109,8 @@ func inbox(c *call) (answer, error) {
 	}
 	page := MessagePage{Items: []PublicMessage{}}
 	senders := senders{c: c}
-	list := c.citizen.Inbox(&o)
-	for next := appio.Cursor(""); ; {
+	list, next := c.citizen.Inbox(&o), appio.Cursor("")
+	for range mostInboxPages {
 		// A page of the engine's ends early where a filter leaves much out.
 		p, err := list.Page(c.ctx, next, size-len(page.Items))
 		if err != nil {
@@ -122,15 +126,18 @@ func inbox(c *call) (answer, error) {
 			page.Items = append(page.Items, m)
 		}
 		if next = p.Next; next == "" || len(page.Items) == size {
-			if n := len(page.Items); n > 0 {
-				page.Prev = page.Items[0].ID
-				if next != "" {
-					page.Next = page.Items[n-1].ID
-				}
-			}
-			return ok(page), nil
+			break
 		}
 	}
+	if len(page.Items) > 0 {
+		page.Prev = page.Items[0].ID
+	}
+	if next != "" {
+		if page.Next, err = c.citizen.InboxPassed(&o, next); err != nil {
+			return answer{}, err
+		}
+	}
+	return ok(page), nil
 }
 
 // messageID is a message's id in the query, in either case; empty: it is not given.

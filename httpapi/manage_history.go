@@ -29,7 +29,10 @@ type ServiceHistoryStatus struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// serviceHistory leaves out what IO has no status for, as a change of a key, and goes on until the page is full.
+// mostHistory is how many entries are looked at for one answer.
+const mostHistory = 1000
+
+// serviceHistory leaves out what IO has no status for, as a change of a key, and goes on until the page is full, or much was left out.
 func serviceHistory(c *call) (answer, error) {
 	order, _, err := c.query("order")
 	if err != nil {
@@ -59,7 +62,7 @@ func serviceHistory(c *call) (answer, error) {
 		list = list.Reversed()
 	}
 	h := ServiceHistory{appio.Cursor(token), []ServiceHistoryItem{}}
-	for more := true; more && len(h.Items) < limit; more = h.Token != "" {
+	for seen, more := 0, true; more && len(h.Items) < limit && seen < mostHistory; more = h.Token != "" {
 		page, err := list.Page(c.ctx, h.Token, limit-len(h.Items))
 		if errors.Is(err, appio.ErrInvalid) {
 			return answer{}, badParameters("continuationToken: one that was answered, for this service and in this order")
@@ -67,6 +70,7 @@ func serviceHistory(c *call) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+		seen += max(1, len(page.Items))
 		for i := range page.Items {
 			item, has, err := c.historyItem(&d, &page.Items[i])
 			if err != nil {
