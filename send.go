@@ -84,7 +84,8 @@ func (s *Sender) authorize(r *serviceRecord) error {
 	return permitsAddr(r.Prefixes, s.addr)
 }
 
-// permitsAddr reports whether a key with these prefixes may be used from an address; a zero one is not checked.
+// permitsAddr reports whether a key with these prefixes may be used from an address; a zero one is not checked. The unspecified one, :: or
+// 0.0.0.0, is nobody's, and in no prefix: by it a host says that it does not know.
 func permitsAddr(prefixes []string, addr netip.Addr) error {
 	if len(prefixes) == 0 || !addr.IsValid() {
 		return nil
@@ -95,7 +96,7 @@ func permitsAddr(prefixes []string, addr netip.Addr) error {
 		if err != nil {
 			return fmt.Errorf("%w: a key's prefix", store.ErrCorrupt)
 		}
-		if p.Contains(addr) {
+		if p.Contains(addr) && !addr.IsUnspecified() {
 			return nil
 		}
 	}

@@ -87,8 +87,8 @@ func unknownKey(err error) error {
 	return err
 }
 
-// addr is where the request comes from. What is not known is an address that no list of a service has, rather than none, which the engine
-// would not check.
+// addr is where the request comes from. What is not known is the address that is in no prefix of a key, rather than none, which the engine would
+// not check.
 func (c *call) addr() netip.Addr {
 	if a := c.o.Addr(c.r); a.IsValid() {
 		return a

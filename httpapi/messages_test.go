@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -368,6 +369,39 @@ func TestWhereAKeyMayBeUsed(t *testing.T) {
 	w.as("bound", "GET", "/api/v1/profiles/"+string(ada), nil).problem(http.StatusForbidden, "You are not allowed here")
 	w.send(mensa, ada, letter())
 	near.send("bound", ada, letter()) // from 127.0.0.1
+}
+
+// A key that is bound to all addresses is bound to those that somebody has: what the host does not know, or is nobody's, is none of them.
+func TestAnAddressThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	var from atomic.Value
+	w := setup(t, nil, &httpapi.Options{Addr: func(*http.Request) netip.Addr { return from.Load().(netip.Addr) }})
+	for _, c := range []struct {
+		prefix string
+		may    []string // of those below
+	}{
+		{"::/0", []string{"2001:db8::1"}},
+		{"0.0.0.0/0", []string{"192.0.2.7", "::ffff:192.0.2.7"}},
+		{"::ffff:0:0/96", []string{"192.0.2.7", "::ffff:192.0.2.7"}},
+		{"::/128", nil},
+	} {
+		prefixes := []netip.Prefix{netip.MustParsePrefix(c.prefix)}
+		w.service(appio.Service{ID: "bound", Name: "Sportello", State: appio.Live, Prefixes: prefixes})
+		key := w.manager(comune, appio.ManageKey{ID: "bound", Prefixes: prefixes})
+		for _, addr := range []string{"", "::", "0.0.0.0", "::ffff:0.0.0.0", "2001:db8::1", "192.0.2.7", "::ffff:192.0.2.7"} {
+			var is netip.Addr
+			if addr != "" {
+				is = netip.MustParseAddr(addr)
+			}
+			from.Store(is)
+			sent, listed := w.as("bound", "POST", path(ada), letter()), w.keyed(key, "GET", managed, nil)
+			if slices.Contains(c.may, addr) {
+				require.Equal(t, []int{201, 200}, []int{sent.StatusCode, listed.StatusCode}, "%s from %q", c.prefix, addr)
+				continue
+			}
+			require.Equal(t, []int{403, 403}, []int{sent.StatusCode, listed.StatusCode}, "%s from %q", c.prefix, addr)
+		}
+	}
 }
 
 // Whoever does not agree, and who is not known, are accepted alike, and are all rejected, for no reason that is said.
