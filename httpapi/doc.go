@@ -1,12 +1,15 @@
 // Package httpapi serves an engine over HTTP as the real system, IO, serves its senders and its app: the same paths, names, codes, headers and
 // bodies, so that software written for IO works against a platform that embeds appio, without a change.
 //
-//	srv := &http.Server{Handler: httpapi.Handler(eng, &httpapi.Options{Citizen: whoIsIt}), ReadHeaderTimeout: 10 * time.Second}
+//	srv := &http.Server{
+//		Handler:           httpapi.Handler(eng, &httpapi.Options{Citizen: whoIsIt}),
+//		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+//	}
 //
 // Paths of services are below /api/v1, and ask for a service's key in the header Ocp-Apim-Subscription-Key; those below /api/v1/manage, by
 // which an organization prepares its services, for a key of the organization (appio.Engine.AuthorityByKey); those of the app are below
 // /api/communication/v1 and /api/identity/v1, and ask [Options].Citizen, the host's login, who it is. TLS, the server, its bound on
-// connections and the time for headers are the host's.
+// connections, and the time and size of headers are the host's.
 //
 // # Answers
 //
@@ -23,7 +26,7 @@
 //	412  the e-mail address is one that somebody else has proved
 //	413  a body above its bound
 //	415  a citizen's request whose body is not called JSON, or a document of an authority's system that is no PDF file
-//	429  asked too often, or too many change one citizen at once; the header Retry-After says when to ask again
+//	429  asked too often, or for too much at once, or too many change one citizen; the header Retry-After says when to ask again
 //	500  the store failed; the host's log says how. Whether anything was changed is not known
 //	501  the host did not give the engine the means for it
 //	502  an authority's system did not answer as it must, or 504: in time

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
-	"sync"
 	"time"
 
 	"github.com/appio-go/appio"
@@ -39,12 +37,11 @@ func subscriptionsFeed(c *call) (answer, error) {
 		return answer{}, err
 	}
 	if first.Next != "" {
-		if !c.feeds.enter(c.sender.ID()) {
-			p := problem(http.StatusTooManyRequests, "", "Other days are being read.")
-			p.after = 5 * time.Second
-			return answer{}, p
+		leave, err := c.streams.enter("service " + string(c.sender.ID()))
+		if err != nil {
+			return answer{}, err
 		}
-		return ok(stream{"application/json", -1, newFeedReader(c, day, list)}), nil
+		return ok(stream{"application/json", -1, leaving{newFeedReader(c, day, list), leave}}), nil
 	}
 	f := SubscriptionsFeed{day.Format(time.DateOnly), []string{}, []string{}}
 	for _, e := range first.Items {
@@ -57,42 +54,10 @@ func subscriptionsFeed(c *call) (answer, error) {
 	return ok(f), nil
 }
 
-// feedsAtOnce is how many days of many a service reads at once: who takes them slowly holds no more.
-const feedsAtOnce = 4
-
-// feeds are the days that are being read, of each service.
-type feeds struct {
-	mu sync.Mutex
-	m  map[appio.ServiceID]int
-}
-
-// enter reports whether one more may be read; leave has been read.
-func (f *feeds) enter(id appio.ServiceID) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.m[id] == feedsAtOnce {
-		return false
-	}
-	if f.m == nil {
-		f.m = map[appio.ServiceID]int{}
-	}
-	f.m[id]++
-	return true
-}
-
-func (f *feeds) leave(id appio.ServiceID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.m[id]--; f.m[id] == 0 {
-		delete(f.m, id)
-	}
-}
-
 // A feedReader is a SubscriptionsFeed as JSON. It reads the day twice, since the lists come one after the other.
 type feedReader struct {
 	ctx     context.Context // of the request: reading goes on for as long as the client takes what is written
 	timeout time.Duration   // of a page
-	leave   func()
 	list    appio.List[appio.FeedEntry]
 
 	text   bytes.Buffer // that was not read yet
@@ -103,7 +68,7 @@ type feedReader struct {
 }
 
 func newFeedReader(c *call, day time.Time, list appio.List[appio.FeedEntry]) *feedReader {
-	r := &feedReader{ctx: c.r.Context(), timeout: c.o.Timeout, leave: func() { c.feeds.leave(c.sender.ID()) }, list: list, wants: true}
+	r := &feedReader{ctx: c.r.Context(), timeout: c.o.Timeout, list: list, wants: true}
 	r.text.WriteString(`{"dateUTC":"` + day.Format(time.DateOnly) + `","subscriptions":[`)
 	return r
 }
@@ -154,8 +119,4 @@ func (r *feedReader) next() error {
 	return nil
 }
 
-// Close is called once.
-func (r *feedReader) Close() error {
-	r.leave()
-	return nil
-}
+func (r *feedReader) Close() error { return nil }

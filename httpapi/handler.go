@@ -44,7 +44,7 @@ type api struct {
 	o   Options
 	mux *http.ServeMux
 
-	feeds feeds
+	streams streams
 }
 
 // A route is a path with a method, who may ask, and what answers. An error answers by [api.problemOf].

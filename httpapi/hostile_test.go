@@ -65,6 +65,7 @@ var echo = []route{
 		}
 	}},
 	{"GET /large", anybody, 0, func(*call) (answer, error) { return ok(raw{"text/plain", make([]byte, 64<<20)}), nil }},
+	{"GET /endless", anybody, 0, func(*call) (answer, error) { return ok(stream{"text/plain", -1, endless{}}), nil }},
 	{"GET /slowly", anybody, 0, func(*call) (answer, error) { return ok(stream{"text/plain", -1, &slowly{left: 3}}), nil }},
 	{"GET /panic", anybody, 0, func(*call) (answer, error) { panic("RSSMRA85M10H501S") }},
 	{"GET /never", anybody, 0, func(c *call) (answer, error) { <-c.ctx.Done(); return answer{}, c.ctx.Err() }},
@@ -83,6 +84,12 @@ func (s *slowly) Read(p []byte) (int, error) {
 }
 
 func (s *slowly) Close() error { return nil }
+
+// endless is a stream without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+func (endless) Close() error               { return nil }
 
 func served(t *testing.T, o *Options) *httptest.Server {
 	t.Helper()

@@ -101,7 +101,7 @@ func TestLongFeedsAtOnce(t *testing.T) {
 	w.as(tributi, "GET", feedPath+w.day, nil).into(http.StatusOK, &httpapi.SubscriptionsFeed{})
 	whole := before - s.left.Load() // reads of an answer, of which the first page takes less than half
 	var under sync.WaitGroup
-	for i := range 4 {
+	for i := range 8 {
 		s.left.Store(whole / 2)
 		under.Go(func() {
 			var feed httpapi.SubscriptionsFeed

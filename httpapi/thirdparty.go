@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/appio-go/appio"
@@ -68,23 +67,27 @@ func attachment(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	leave, err := c.streams.enter("citizen " + string(c.identity.Code))
+	if err != nil {
+		return answer{}, err
+	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), streamTime)
+	given := false
+	end := func() {
+		cancel()
+		leave()
+	}
+	defer func() {
+		if !given {
+			end()
+		}
+	}()
 	d, err := r.Attachment(ctx, c.citizen, messageID(c.r.PathValue("id")), c.r.PathValue("url"))
 	if err != nil {
-		cancel()
 		return answer{}, c.remoteProblem(err, http.StatusInternalServerError)
 	}
-	return answer{status: http.StatusOK, body: stream{"application/octet-stream", d.Size, cancelling{d.Body, cancel}}}, nil
-}
-
-type cancelling struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (c cancelling) Close() error {
-	defer c.cancel()
-	return c.ReadCloser.Close()
+	given = true
+	return answer{status: http.StatusOK, body: stream{"application/octet-stream", d.Size, leaving{d.Body, end}}}, nil
 }
 
 // remote is what opens the message; without it a message that is there is 501.

@@ -421,6 +421,38 @@ func TestDocumentsAreNotHeldByWhoDoesNotRead(t *testing.T) {
 	require.Equal(t, large, whole.body)
 }
 
+// One citizen has some documents under way at once, and takes no places from others; what is broken off makes room.
+func TestDocumentsAtOnce(t *testing.T) {
+	t.Parallel()
+	a := setupArchive(t, func(o *httpapi.Options) { o.Timeout = 3 * time.Second })
+	large := append([]byte("%PDF-1.7\n"), make([]byte, 9<<20)...) // more than the connection's buffers take
+	at := map[fiscalcode.Person]string{}
+	for _, code := range []fiscalcode.Person{ada, bruno} {
+		doc, err := a.eng.Sender(tributi).PutDocument(t.Context(), code, appio.Document{Name: "Certificato.pdf", Type: "application/pdf"}, bytes.NewReader(large))
+		require.NoError(t, err)
+		id := a.message(tributi, code, func(m *appio.Message) { m.Documents = []appio.Document{doc} })
+		at[code] = thirdParty + string(id) + "/attachments/stored/" + string(doc.ID)
+	}
+	u, err := url.Parse(a.url)
+	require.NoError(t, err)
+	for range 8 {
+		conn, err := net.Dial("tcp", u.Host)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", at[ada], string(ada))
+		require.NoError(t, err)
+		_, err = conn.Read(make([]byte, 1)) // it has begun
+		require.NoError(t, err)
+	}
+	full := a.by(ada, "GET", at[ada], nil)
+	full.problem(http.StatusTooManyRequests, "Too many requests")
+	require.Equal(t, "5", full.Header.Get("Retry-After"))
+	require.Equal(t, large, a.by(bruno, "GET", at[bruno], nil).body)
+	require.Eventually(t, func() bool { return bytes.Equal(large, a.by(ada, "GET", at[ada], nil).body) }, 20*time.Second, 100*time.Millisecond)
+	a.by(ada, "GET", thirdParty+"01CFAGRMGB9XCA8B2CQ4QA7K76/attachments/stored/x", nil).problem(http.StatusNotFound, "")
+}
+
 func TestWithoutAReaderOfRemoteContent(t *testing.T) {
 	t.Parallel()
 	w := setupApp(t, nil, nil)

@@ -137,6 +137,7 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 		Handler:           paths,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	g, ctx := errgroup.WithContext(ctx)
