@@ -29,6 +29,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/httpapi"
+	"github.com/appio-go/appio/pagopa"
 	"github.com/appio-go/appio/remotecontent"
 )
 
@@ -93,7 +94,7 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 	defer ln.Close()
 
-	// The engine: one file, and two channels that stand for providers of e-mail and push.
+	// The engine: one file, two channels that stand for providers of e-mail and push, and a gateway that stands for pagoPA.
 	if db == "" {
 		dir, err := os.MkdirTemp("", "server-")
 		if err != nil {
@@ -104,7 +105,8 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	delivered := appio.ChannelFunc(func(context.Context, appio.Delivery) error { return nil })
-	eng, err := appio.Open(db, &appio.Options{Logger: logger, FeedDays: 30, Channels: []appio.Route{
+	creditors := &sandbox{debts: s.debts, paid: map[pagopa.RPTID]time.Time{}}
+	eng, err := appio.Open(db, &appio.Options{Logger: logger, FeedDays: 30, Payments: creditors, Channels: []appio.Route{
 		{Name: appio.Email, Channel: delivered, Unique: true},
 		{Name: appio.Push, Channel: delivered, Default: appio.Generic, Secure: appio.Generic, Unvalidated: true, Interrupts: true, ByCode: true},
 	}})
@@ -133,6 +135,7 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	paths := http.NewServeMux()
 	paths.Handle("/", translated(keys, httpapi.Handler(eng, &httpapi.Options{Citizen: s.login, Validate: mail.validate, Remote: remote, Logger: logger})))
 	paths.HandleFunc("GET /confirm/{token}", confirm(eng))
+	paths.Handle("/operator/", office{eng, creditors}.routes())
 	srv := &http.Server{
 		Handler:           paths,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -142,6 +145,7 @@ func server(ctx context.Context, addr, file, db string, stdout, stderr io.Writer
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return eng.Run(ctx) })
+	g.Go(func() error { return handOut(ctx, eng, db+".downloads", stderr) })
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -185,7 +185,6 @@ func TestExample(t *testing.T) {
 // An authority's system on this machine is asked for what a message has there.
 func TestRemoteContent(t *testing.T) {
 	t.Parallel()
-	type object = map[string]any
 	authority := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/messages/atto-7" && r.Header.Get("X-Key") == "una-chiave" {
 			_, _ = io.WriteString(w, `{"details": {"subject": "L'atto per intero", "markdown": "`+strings.Repeat("Il testo dell'atto. ", 6)+`"}}`)
@@ -239,7 +238,6 @@ func TestCitizens(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	id := p.send("key-tari", mario).ID
-	type object = map[string]any
 	var list struct {
 		Items []struct{ ID, Service_Name, Organization_Name string }
 	}
@@ -349,6 +347,8 @@ func TestRefused(t *testing.T) {
 		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S"}, {"fiscal_code": "RSSMRA85M10H501S"}]}`:                "citizens[1].fiscal_code stands",
 		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S", "mode": "AUTO", "preferences": {"b": {"inbox": 1}}}]}`: "citizens[0].preferences.*.inbox must be true or false",
 		`{"citizens": [{"fiscal_code": "RSSMRA85M10H501S", "mode": "AUTO", "preferences": {"b": {}}}]}`:           "citizens[0]: preferences names an unknown service",
+		`{"debts": [{"rpt_id": "9001", "amount": 1}]}`:                                                            "debts[0].rpt_id must be 29 digits",
+		`{"debts": [{"rpt_id": "90012340569302032002700000251", "amount": 0}]}`:                                   "debts[0].amount must be 1 to",
 	} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, 1, run(t.Context(), []string{"-addr", "127.0.0.1:0", "-seed", write(t, text)}, &stdout, &stderr), text)

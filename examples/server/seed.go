@@ -17,6 +17,7 @@ import (
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/examples/internal/input"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/pagopa"
 )
 
 // A seed is what the platform starts with. Keys and tokens are what callers show; empty: there is none.
@@ -25,6 +26,7 @@ type seed struct {
 	services      []service
 	citizens      []input.Citizen
 	tokens        map[string]fiscalcode.Person
+	debts         map[pagopa.RPTID]appio.Debt // that the sandbox of pagoPA knows
 }
 
 type organization struct {
@@ -65,7 +67,7 @@ func parseSeed(text []byte) (seed, error) {
 		return seed{}, fmt.Errorf("not JSON, at byte %d: %w", bad.Offset, bad)
 	}
 	o := input.ParseObject(text)
-	s := seed{tokens: map[string]fiscalcode.Person{}}
+	s := seed{tokens: map[string]fiscalcode.Person{}, debts: map[pagopa.RPTID]appio.Debt{}}
 	names := once{}
 	signed := map[fiscalcode.Organization]bool{}
 	for _, o := range o.List("organizations") {
@@ -93,6 +95,18 @@ func parseSeed(text []byte) (seed, error) {
 			s.tokens[token] = c.Code
 		}
 		s.citizens = append(s.citizens, c)
+	}
+	for _, o := range o.List("debts") {
+		id, err := pagopa.ParseRPTID(o.Text("rpt_id", input.Required))
+		if err != nil {
+			o.Fail("rpt_id", "must be 29 digits, of the creditor and the notice number")
+		}
+		d := appio.Debt{RPTID: id, Amount: pagopa.Amount(o.Integer("amount", input.Required)), Description: o.Text("description", input.Optional)}
+		if d.Amount < 1 || d.Amount > pagopa.MaxAmount {
+			o.Fail("amount", "must be 1 to 9999999999, in euro cents")
+		}
+		o.Refuse(names.take("rpt_id", "debt", id.String()))
+		s.debts[id] = d
 	}
 	return s, o.Err()
 }
