@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -61,7 +60,7 @@ func TestCrowds(t *testing.T) {
 				}
 				require.NoError(t, conn.Close())
 			}
-			t.Log(fmt.Sprintf("%d connections: %d goroutines and %.0f KiB each at most, gone after %v", clients, most, each/1024, took.Round(10*time.Millisecond)))
+			t.Logf("%d connections: %d goroutines and %.0f KiB each at most, gone after %v", clients, most, each/1024, took.Round(10*time.Millisecond))
 			require.LessOrEqual(t, most, 3*clients)
 			require.Less(t, each, 150.*1024)
 		})
