@@ -81,10 +81,10 @@ func (a *acceptance) op() *op {
 		keys = append(keys, taskTrim)
 	}
 	for i := range a.docs {
-		keys = append(keys, documentKey(a.docs[i].ID))
+		keys = append(keys, documentKey(a.docs[i].ID), a.owner.sentKey(a.docs[i].ID))
 	}
 	keys = append(keys, a.digest...)
-	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a}
+	a.doing = op{owner: a.owner.owner, keys: keys, also: service(a.s.id), work: a, most: 16 + 2*len(a.docs)}
 	return &a.doing
 }
 
@@ -197,7 +197,7 @@ func (a *acceptance) apply(tx *draft) error {
 	if err := tx.putPersonal(store.Record{Key: messageKey(a.id)}, stored); err != nil {
 		return err
 	}
-	if err := tx.claim(a.docs, a.id); err != nil {
+	if err := tx.claim(a.docs, a.id, now); err != nil {
 		return err
 	}
 	if a.bill != "" {

@@ -211,8 +211,12 @@ func (s *Sender) documents(owner store.Owner, ds []Document) (put []documentReco
 }
 
 // claim makes documents a message's, of which they are the only one.
-func (tx *draft) claim(docs []documentRecord, id MessageID) error {
+func (tx *draft) claim(docs []documentRecord, id MessageID, now time.Time) error {
 	for i := range docs {
+		sent := store.Record{Key: tx.sentKey(docs[i].ID), Lane: cleanUpLane(tx.owner), Due: now.Add(orphanAfter)}
+		if err := tx.putSealed(sent, &repeatRecord{ID: id, Status: Processed}); err != nil {
+			return err
+		}
 		if err := tx.putPersonal(store.Record{Key: documentKey(docs[i].ID)}, &ownedRecord{id}); err != nil {
 			return err
 		}
@@ -220,10 +224,11 @@ func (tx *draft) claim(docs []documentRecord, id MessageID) error {
 	return nil
 }
 
-// free reports whether no message has any of the documents.
+// free reports whether no message has any of the documents, or had it before an erasure.
 func (tx *draft) free(docs []documentRecord) error {
 	for i := range docs {
-		if tx.get(documentKey(docs[i].ID)) != nil && planted != "document-shared" {
+		id := docs[i].ID
+		if (tx.get(documentKey(id)) != nil || tx.get(tx.sentKey(id)) != nil) && planted != "document-shared" {
 			return fmt.Errorf("%w: a document is another message's", ErrConflict)
 		}
 	}

@@ -134,9 +134,6 @@ func playDocuments(t *testing.T, r *rand.Rand, run string, seen *documentFigures
 			seen.put++
 		case k < 11 && len(all) > 0:
 			first := all[r.IntN(len(all))]
-			if first.gone { // not promised: see docs/guarantees.md
-				continue
-			}
 			docs := []*modelDocument{first}
 			for _, d := range all {
 				if d != first && d.to == first.to && d.service == first.service && !d.gone && d.message == "" && len(docs) < 3 {

@@ -506,6 +506,8 @@ func TestDocuments(t *testing.T) {
 		_, _, err = c.OpenDocument(ctx, id, d.ID)
 		require.ErrorIs(t, err, appio.ErrNotFound)
 		require.Empty(t, collect(t, c.Documents()))
+		_, err = s.Send(ctx, messageTo(giuseppe, withDocuments(d)))
+		require.ErrorIs(t, err, appio.ErrConflict, "who came back is not sent what is gone")
 		_, _, err = readDocument(ctx, other, theirs, others.ID)
 		require.NoError(t, err)
 	})

@@ -20,7 +20,7 @@ const (
 	prefixActivation    = "s/" // + pseudonym of the service; E
 	prefixDecision      = "d/" // + message id; E
 	prefixHistory       = "h/" // + number of the event; E
-	prefixRepeat        = "i/" // + pseudonym of service and idempotency key; E
+	prefixRepeat        = "i/" // + pseudonym of service and idempotency key, or of a document that was sent; E
 	prefixMessage       = "m/" // + message id: what was written; + "+": whether it was read, archived
 	prefixOutcome       = "o/" // + message id; E
 	prefixWork          = "q/"
@@ -144,6 +144,12 @@ func (c *ownerCodec) serviceAlias(id ServiceID) string {
 
 func (c *ownerCodec) repeatKey(id ServiceID, key string) store.Key {
 	return prefixRepeat + store.Key(c.short(c.owner, "key", string(id)+"\x00"+key))
+}
+
+// sentKey is of a document that was sent. Like an idempotency key it outlives an erasure, which removes the document, and goes when nobody
+// can send the document any more.
+func (c *ownerCodec) sentKey(id DocumentID) store.Key {
+	return prefixRepeat + store.Key(c.short(c.owner, "document", string(id)))
 }
 
 // quarantineKey keeps where a record stood beside its bytes, which are not changed.
