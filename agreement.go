@@ -344,7 +344,7 @@ func (m Member) Validate() error {
 		return invalid("Until", "a time, for a delegate")
 	case !m.Until.IsZero() && !m.Until.After(m.From):
 		return invalid("Until", "after From")
-	case codeShape.MatchString(m.ID):
+	case namesCode(m.ID):
 		return invalid("ID", "one without a fiscal code, which an erasure could not remove")
 	}
 	return validText("ID", m.ID, 1, 200)

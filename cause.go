@@ -85,7 +85,9 @@ func cause(s string, a *attempt) string {
 	return s
 }
 
-// codeShape is what looks like a fiscal code and stands for itself.
+// namesCode reports whether a text of the host's, which is kept after an erasure, has what looks like a fiscal code and stands for itself.
+func namesCode(s string) bool { return len(s) >= 16 && codeShape.MatchString(s) }
+
 var codeShape = regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]\b`)
 
 // personal is what looks like an e-mail address, also escaped, or a fiscal code.

@@ -21,8 +21,8 @@ import (
 type Identity struct {
 	Code     fiscalcode.Person
 	Level    Level  // 0: unknown; erasure asks for L2 at least
-	Provider string // kept with each consent: "spid:poste", "cie"; at most 100 bytes
-	Text     string // version of the consent text that was shown, kept with each consent; at most 100 bytes
+	Provider string // kept with each consent, also after an erasure: "spid:poste", "cie"; at most 100 bytes, without a fiscal code
+	Text     string // version of the consent text that was shown, kept likewise; at most 100 bytes
 }
 
 // LogValue has the code masked.
@@ -101,6 +101,9 @@ func (c *Citizen) begin(ctx context.Context) (store.Owner, error) {
 	}
 	if len(c.id.Provider) > 100 || len(c.id.Text) > 100 {
 		return "", invalid("Identity", "Provider and Text of at most 100 bytes")
+	}
+	if namesCode(c.id.Provider) || namesCode(c.id.Text) { // they stay with the proof
+		return "", invalid("Identity", "Provider and Text without a fiscal code")
 	}
 	if err := c.e.ready(ctx); err != nil {
 		return "", err

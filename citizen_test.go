@@ -62,6 +62,9 @@ func TestCitizen(t *testing.T) {
 		}
 		requireField(t, w.Citizen(appio.Identity{Code: giuseppe, Provider: strings.Repeat("p", 101)}).SetMode(ctx, appio.Auto), "Identity", "ppp")
 		requireField(t, w.Citizen(appio.Identity{Code: giuseppe, Text: strings.Repeat("t", 101)}).SetMode(ctx, appio.Auto), "Identity", "ttt")
+		for _, id := range []appio.Identity{{Code: giuseppe, Provider: "spid:TINIT-" + string(giuseppe)}, {Code: giuseppe, Text: string(giuseppe)}} {
+			requireField(t, w.Citizen(id).SetMode(ctx, appio.Auto), "Identity", string(giuseppe)) // the history outlives an erasure
+		}
 		longest := appio.Identity{Code: giuseppe, Provider: strings.Repeat("p", 100), Text: strings.Repeat("t", 100)}
 		require.NoError(t, w.Citizen(longest).SetMode(ctx, appio.Auto))
 	})

