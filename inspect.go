@@ -78,7 +78,14 @@ type Queue struct {
 // decided, and looks whether messages, decisions and open work belong together. It changes nothing. Keys of another store are
 // store.ErrKey; a store of a later version is store.ErrNewer, one that no engine has used ErrNotFound.
 func Inspect(ctx context.Context, s store.Store, keys Keyring, found func(Finding)) (Inventory, error) {
+	return InspectDocuments(ctx, s, nil, keys, found)
+}
+
+// InspectDocuments is [Inspect] that also reads, where there are keys, the documents of all messages to their end, one piece at a time: one that
+// is gone, or is not what was put, is a Finding. documents is what the engine's Options.Documents is; nil: it is Inspect.
+func InspectDocuments(ctx context.Context, s store.Store, documents blob.Store, keys Keyring, found func(Finding)) (Inventory, error) {
 	in := newInspection(s, found)
+	in.blobs = documents
 	c := &codec{ring: keys}
 	if err := in.format(ctx, c); err != nil {
 		return in.Inventory, err
@@ -96,8 +103,7 @@ func Inspect(ctx context.Context, s store.Store, keys Keyring, found func(Findin
 }
 
 // Check is [Inspect] of the engine's store with its keys, while it works. An owner that changes is read again; whether queues
-// are as their records say is left out. Of each message it also reads the documents in Options.Documents to their end, one piece at a
-// time: one that is gone, or is not what was put, is a Finding.
+// are as their records say is left out. It reads the documents in Options.Documents, too, as [InspectDocuments] does.
 func (e *Engine) Check(ctx context.Context, found func(Finding)) (Inventory, error) {
 	if err := e.ready(ctx); err != nil {
 		return Inventory{}, err

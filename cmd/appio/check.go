@@ -15,16 +15,18 @@ import (
 )
 
 var checkCommand = &command{
-	name: "check", args: "FILE [-keys FILE] [-json]", what: "reads all of a file and says what is damaged",
+	name: "check", args: "FILE [-keys FILE [-documents DIR]] [-json]", what: "reads all of a file and says what is damaged",
 	about: `check looks at the structure of the file, the checksum of every block and value, and whether queues are as the
 records say. With the engine keys it also opens every record, follows each citizen's history of consent link by
-link, decides again what was decided, and looks whether messages, decisions and open work belong together.
+link, decides again what was decided, and looks whether messages, decisions and open work belong together. With
+-documents it reads the documents of all messages, too.
 
 It changes nothing, and another process does the reading: a file that kills who reads it does not kill check.
 Damage is told by its place: the owner's pseudonym, the kind of record, the id of the message. The exit code is 3
 if there is any.`,
 	flags: func(f *flag.FlagSet, c *call) {
 		keyFlags(f, c)
+		f.StringVar(&c.documents, "documents", "", "`folder` of the documents: usually that of the store with .documents at its end")
 		jsonFlag(f, c)
 		f.BoolVar(&c.here, "here", false, "read the file in this process, and print JSON lines: what check does by a child")
 	},
@@ -32,6 +34,14 @@ if there is any.`,
 }
 
 func check(ctx context.Context, c *call) error {
+	if c.documents != "" {
+		if c.keys == "" {
+			return c.wrong("-documents needs -keys")
+		}
+		if _, err := os.Stat(c.documents); err != nil { // or all of them would be gone
+			return fmt.Errorf("check: -documents: %w", err)
+		}
+	}
 	if c.here {
 		return c.surveyHere(ctx)
 	}

@@ -71,7 +71,7 @@ type command struct {
 type call struct {
 	*command
 	file                       string
-	keys                       string
+	keys, documents            string
 	json, plain, here          bool
 	to, from, message, service string
 	rest                       []string // for bench

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,6 +207,45 @@ func TestCheck(t *testing.T) {
 		require.False(t, s.Damaged)
 		require.True(t, s.Opened)
 		require.EqualValues(t, 4, s.Inventory.Replayed)
+	})
+	t.Run("documents", func(t *testing.T) {
+		p := newPlace(t)
+		e, err := appio.Open(p.file, options(p.keys))
+		require.NoError(t, err)
+		s := e.Sender("tari")
+		for range 3 {
+			d, err := s.PutDocument(t.Context(), anna, appio.Document{Name: "Certificato.pdf", Type: "application/pdf"}, strings.NewReader("%PDF-1.7 certificato"))
+			require.NoError(t, err)
+			r, err := s.Send(t.Context(), appio.Message{To: anna, Subject: "Il certificato richiesto", Markdown: strings.Repeat("Gentile cittadina. ", 20), Documents: []appio.Document{d}})
+			require.NoError(t, err)
+			require.Equal(t, appio.Processed, r.Status)
+		}
+		require.NoError(t, e.Close())
+		documents := p.file + ".documents"
+		r := run(t, "", "check", p.file, "-keys", p.keys, "-documents", documents)
+		require.Equal(t, 0, r.code, r.err+r.out)
+		var files []string
+		require.NoError(t, filepath.WalkDir(documents, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				files = append(files, path)
+			}
+			return err
+		}))
+		require.Len(t, files, 3)
+		require.NoError(t, os.Remove(files[0]))
+		b, err := os.ReadFile(files[1])
+		require.NoError(t, err)
+		b[10] ^= 1
+		require.NoError(t, os.WriteFile(files[1], b, 0o600))
+		r = run(t, "", "check", p.file, "-keys", p.keys, "-documents", documents)
+		require.Equal(t, 3, r.code, r.err)
+		require.Equal(t, 2, strings.Count(r.out, "damage: document 0"), r.out)
+		require.Contains(t, r.out, "a document of a message is gone")
+		require.Contains(t, r.out, "a document is not what was put")
+		r = run(t, "", "check", p.file, "-keys", p.keys)
+		require.Equal(t, 0, r.code, "without -documents they are not looked at")
+		require.Equal(t, 2, run(t, "", "check", p.file, "-documents", documents).code)
+		require.Equal(t, 1, run(t, "", "check", p.file, "-keys", p.keys, "-documents", documents+".no").code)
 	})
 	t.Run("wrong keys, keys that are not there", func(t *testing.T) {
 		other := filepath.Join(t.TempDir(), "other.key")

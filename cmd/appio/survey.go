@@ -11,6 +11,8 @@ import (
 	"os/exec"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/blob"
+	"github.com/appio-go/appio/blob/fileblob"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/boltstore"
 )
@@ -49,6 +51,9 @@ func (c *call) survey(ctx context.Context, each func(appio.Finding)) (*survey, e
 			return nil, err
 		}
 		args = append(args, "-keys", c.keys)
+	}
+	if c.documents != "" {
+		args = append(args, "-documents", c.documents)
 	}
 	child := exec.CommandContext(ctx, self, args...)
 	out, err := child.StdoutPipe()
@@ -149,7 +154,11 @@ func (c *call) look(ctx context.Context, found func(appio.Finding)) (*survey, er
 		return s, err
 	}
 	s.Bytes, s.FreeBytes = size.Bytes, size.Free
-	s.Inventory, err = appio.Inspect(ctx, file, ring, found)
+	var documents blob.Store
+	if c.documents != "" {
+		documents = fileblob.New(c.documents)
+	}
+	s.Inventory, err = appio.InspectDocuments(ctx, file, documents, ring, found)
 	s.Opened = s.Opened || s.Inventory.Plain
 	return s, err
 }
