@@ -102,7 +102,7 @@ func TestSubmit(t *testing.T) {
 			{"feature_level_type", "PREMIUM", ""}, {"", object{"feature_level_type": "STANDARD"}, ""}, {"", object{"feature_level_type": "ADVANCED"}, ""},
 			{"content.due_date", "2026-12-31", ""}, {"content.due_date", "", ""}, {"content.due_date", "2026-12-31T23:59Z", ""}, {"content.due_date", 7, ""},
 			{"content.due_date", "2026-12-31 23:59:59Z", ""}, {"content.due_date", "2026-13-31T23:59:59Z", ""}, {"content.due_date", "2026-12-31T3:59:59Z", ""},
-			{"content.due_date", "0000-12-31T23:59:59Z", ""},
+			{"content.due_date", "0000-12-31T23:59:59Z", ""}, {"content.due_date", "0001-01-01T00:00:00Z", ""}, {"content.due_date", "0001-01-01T01:00:00+01:00", ""},
 			{"", object{"content.due_date": "2026-12-31T23:59:59Z"}, ""}, {"", object{"content.due_date": "2026-12-31T23:59:59.123+01:00"}, ""},
 			{"", object{"content.due_date": "2026-12-31T23:59:59"}, ""}, {"", object{"content.require_secure_channels": true}, ""},
 			{"content.require_secure_channels", "true", ""},

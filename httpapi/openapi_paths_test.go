@@ -253,11 +253,11 @@ var operations = map[string]operation{
 		in: configured(), out: map[int]any{204: nil}, errors: []int{404}},
 
 	"GET /api/communication/v1/third-party-messages/{id}": {id: "thirdPartyMessage", says: "Open what a message has in its sender's system.",
-		path: m{"id": messageIDs}, out: map[int]any{200: ThirdPartyMessage{}}, errors: []int{400, 404, 410, 429, 501, 502, 504}},
+		path: m{"id": messageIDs}, out: map[int]any{200: ThirdPartyMessage{}}, errors: []int{400, 404, 409, 410, 429, 501, 502, 504}},
 	"GET /api/communication/v1/third-party-messages/{id}/precondition": {id: "precondition", says: "What is shown before that; 204: nothing.",
-		path: m{"id": messageIDs}, out: map[int]any{200: remotecontent.Precondition{}, 204: nil}, errors: []int{400, 404, 410, 429, 501, 504}},
+		path: m{"id": messageIDs}, out: map[int]any{200: remotecontent.Precondition{}, 204: nil}, errors: []int{400, 404, 409, 410, 429, 501, 504}},
 	"GET /api/communication/v1/third-party-messages/{id}/attachments/{url...}": {id: "attachment", says: "A document of a message.",
-		path: m{"id": messageIDs}, out: map[int]any{200: media("application/octet-stream")}, errors: []int{400, 404, 410, 415, 429, 501, 504}},
+		path: m{"id": messageIDs}, out: map[int]any{200: media("application/octet-stream")}, errors: []int{400, 404, 409, 410, 415, 429, 501, 504}},
 	"GET /api/communication/v1/messages": {id: "listMessages", says: "The inbox, or the archive, newest first.",
 		query: m{
 			"page_size": number(1, mostMessages, mostMessages, "How many at most."), "archived": flagged("The archive."),

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"math"
 	"net/http"
 
 	"github.com/appio-go/appio"
@@ -69,7 +70,7 @@ func setServicePreference(c *call) (answer, error) {
 	if err := c.body(&b); err != nil {
 		return answer{}, err
 	}
-	if b.SettingsVersion < 0 || b.SettingsVersion >= 1<<31 {
+	if b.SettingsVersion < 0 || b.SettingsVersion > math.MaxInt32 {
 		return answer{}, badParameters("settings_version: a number of 0 or more")
 	}
 	profile, err := c.citizen.Profile(c.ctx)

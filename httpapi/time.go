@@ -18,7 +18,7 @@ func (t *Timestamp) UnmarshalText(b []byte) error {
 		return errTimestamp
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05"} {
-		if at, err := time.Parse(layout, string(b)); err == nil {
+		if at, err := time.Parse(layout, string(b)); err == nil && !at.IsZero() { // which would be no moment at all
 			*t = Timestamp(at.UTC())
 			return nil
 		}
