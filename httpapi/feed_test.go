@@ -36,9 +36,9 @@ type fed struct {
 	day  string
 }
 
-func newFed(t testing.TB, s store.Store) *fed {
+func newFed(t testing.TB, s store.Store, rate float64) *fed {
 	f := &fed{day: time.Now().UTC().Format(time.DateOnly)}
-	f.world = setupOn(t, s, &appio.Options{FeedDays: 30, Now: func() time.Time {
+	f.world = setupOn(t, s, &appio.Options{FeedDays: 30, FeedRate: rate, Now: func() time.Time {
 		return time.Now().AddDate(0, 0, int(f.days.Load()))
 	}}, nil)
 	return f
@@ -53,7 +53,7 @@ func (f *fed) next() {
 
 func TestSubscriptionsFeed(t *testing.T) {
 	t.Parallel()
-	w := newFed(t, memstore.New())
+	w := newFed(t, memstore.New(), 0)
 	w.as(mensa, "GET", feedPath+w.day, nil).problem(404, "Data not available yet")
 	w.next()
 	var got httpapi.SubscriptionsFeed
@@ -100,7 +100,7 @@ func (s *failingStore) View(ctx context.Context, reads []store.Read) ([]store.Sn
 func TestLongFeed(t *testing.T) {
 	t.Parallel()
 	s := &failingStore{Store: memstore.New()}
-	w := newFed(t, s)
+	w := newFed(t, s, 0)
 	want := map[string]bool{hashOf(ada): true, hashOf(bruno): true, hashOf(carla): false}
 	for i := range 450 {
 		code := fiscalcode.Person(fmt.Sprintf("RSSMRA%02dA01H%03dS", i/10, 500+i%10))

@@ -91,7 +91,7 @@ func TestLongFeedsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := &heldStore{Store: memstore.New(), free: make(chan struct{})}
 	s.left.Store(1 << 40)
-	w := newFed(t, s)
+	w := newFed(t, s, 1.2) // 12 at once, of which 11 are asked for
 	for i := range 300 {
 		code := fiscalcode.Person(fmt.Sprintf("RSSMRA%02dA01H%03dS", i/10, 500+i%10))
 		require.NoError(t, w.citizen(code).SetMode(t.Context(), appio.Auto))
