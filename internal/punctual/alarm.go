@@ -2,7 +2,7 @@ package punctual
 
 import "time"
 
-// An alarm wakes the one goroutine that waits for it. It may be set again meanwhile, to another moment.
+// An alarm wakes the one goroutine that waits for it. It may be set again meanwhile, to another moment; 0 or less is at once.
 type alarm interface {
 	set(after time.Duration)
 	wait()

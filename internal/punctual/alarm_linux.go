@@ -30,9 +30,10 @@ func newAlarm() alarm {
 	return timerfd{file, raw}
 }
 
-// set cannot fail: what it hands over is right, and nobody closes the file.
+// set cannot fail: what it hands over is right, and nobody closes the file. A moment that has just passed is the next one: 0 would disarm
+// the timer, and less is refused.
 func (t timerfd) set(after time.Duration) {
-	spec := struct{ every, after syscall.Timespec }{after: syscall.NsecToTimespec(int64(after))}
+	spec := struct{ every, after syscall.Timespec }{after: syscall.NsecToTimespec(int64(max(1, after)))}
 	_ = t.raw.Control(func(fd uintptr) {
 		_, _, _ = syscall.Syscall6(syscall.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
 	})

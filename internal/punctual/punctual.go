@@ -12,7 +12,7 @@ import (
 )
 
 // Wait returns at until, or when ctx ends, or at once if until has passed. It may be called by many at a time; nothing is left behind
-// when the last has returned but one file descriptor, where the system needs one.
+// when the last moment has passed, also of whose ctx ended before, but one file descriptor, where the system needs one.
 func Wait(ctx context.Context, until time.Time) {
 	if !time.Now().Before(until) || ctx.Err() != nil {
 		return
