@@ -20,9 +20,9 @@ func documentUser(id ServiceID) store.Owner { return statisticsOwner + store.Own
 
 // A documentRoom is what was taken for one document.
 type documentRoom struct {
-	most int64 // bytes that the document may have
-	day  time.Time
-	less bool // than Options.MaxDocument
+	most int64     // bytes that the document may have
+	day  time.Time // on which it counts
+	less bool      // than Options.MaxDocument
 }
 
 // takeRoom takes a place for a document of a service.
@@ -32,10 +32,12 @@ func (e *Engine) takeRoom(ctx context.Context, id ServiceID) (room documentRoom,
 		return room, nil
 	}
 	err = e.changeUse(ctx, id, func(now time.Time, r *documentUseRecord) error {
-		room.day = utcDay(now)
-		if day := toMicro(room.day); r.Day < day {
-			r.Day, r.Bytes = day, 0
+		day := utcDay(now)
+		// An engine whose clock is ahead may have begun the next day, on which this one counts too; what is later was a wrong clock.
+		if r.Day < toMicro(day) || r.Day > toMicro(day.AddDate(0, 0, 1)) {
+			r.Day, r.Bytes = toMicro(day), 0
 		}
+		room.day = fromMicro(r.Day)
 		room.most = min(e.opts.MaxDocument, e.opts.DocumentQuota-r.Bytes)
 		room.less = room.most < e.opts.MaxDocument
 		if room.most < leastDocument {

@@ -336,6 +336,27 @@ func TestDocuments(t *testing.T) {
 		require.NoError(t, put(s, 100_000))
 	})
 
+	t.Run("count on their day although a clock was ahead", func(t *testing.T) {
+		t.Parallel()
+		for _, ahead := range []time.Duration{time.Minute, 24 * time.Hour, 30 * 24 * time.Hour} {
+			clock := newHandClock("2026-04-10 01:59")
+			w, _ := newArchive(t, func(o *appio.Options) { o.Now, o.MaxDocument, o.DocumentQuota = clock.now, 100_000, 250_000 })
+			s := w.put()
+			w.enrol(giuseppe, appio.Auto)
+			now := clock.now()
+			clock.set(now.Add(ahead))
+			w.putDocument(s, giuseppe, certificate(100_000))
+			clock.set(now)
+			for range 12 { // each takes 100,000 as it is put, and gives back what is above 4 KiB
+				w.putDocument(s, giuseppe, certificate(20))
+			}
+			if ahead > 24*time.Hour { // whatever was put then
+				w.putDocument(s, giuseppe, certificate(100_000))
+				w.putDocument(s, giuseppe, certificate(50_000))
+			}
+		}
+	})
+
 	t.Run("that are put at the same time stay within the quota", func(t *testing.T) {
 		t.Parallel()
 		w, kept := newArchive(t, func(o *appio.Options) { o.MaxDocument, o.DocumentQuota = 100_000, 1_000_000 })
