@@ -167,19 +167,29 @@ func TestListsOfPersons(t *testing.T) {
 
 	t.Run("are mended by who puts them again where a code is damaged", func(t *testing.T) {
 		t.Parallel()
-		o, _ := begins(t)
+		o, c := begins(t)
 		ctx := t.Context()
 		owner := o.codec.citizen(bruno)
-		snaps, err := o.store.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{keyListed}}})
-		require.NoError(t, err)
-		r := snaps[0].Records[0]
-		r.Value = append(bytes.Clone(r.Value), 0)
-		_, err = o.store.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
-		require.NoError(t, err)
-		_, err = o.Service(ctx, "mensa")
+		damage := func() {
+			t.Helper()
+			snaps, err := o.store.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{keyListed}}})
+			require.NoError(t, err)
+			r := snaps[0].Records[0]
+			r.Value = append(bytes.Clone(r.Value), 0)
+			_, err = o.store.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+			require.NoError(t, err)
+		}
+		damage()
+		_, err := o.Service(ctx, "mensa")
 		require.ErrorIs(t, err, store.ErrCorrupt, "it is not left out as who was erased")
 		_, err = o.a.PutDraft(ctx, Service{ID: "mensa", Name: "Mensa", Trial: []fiscalcode.Person{bruno}})
 		require.NoError(t, err)
+		damage()
+		again := remote(bruno)
+		again.ID = c.ID
+		got, err := o.a.PutRemoteConfiguration(ctx, again)
+		require.NoError(t, err)
+		require.Equal(t, []fiscalcode.Person{bruno}, got.TestUsers)
 		live, _ := o.services()
 		require.Equal(t, []fiscalcode.Person{bruno}, live)
 		require.NoError(t, o.Citizen(Identity{Code: bruno, Level: L2}).Erase(ctx))

@@ -217,7 +217,7 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	r.At = toMicro(micro(a.e.now()))
 	owner, key := a.e.codec.organization(a.code), remoteConfigurationKey(c.ID)
 	if !fresh { // before its persons are written down
-		if _, err := a.e.remoteConfiguration(ctx, a.code, c.ID); err != nil {
+		if _, err := a.e.readRemoteConfiguration(ctx, a.code, c.ID); err != nil {
 			return RemoteConfiguration{}, err
 		}
 	}
@@ -317,23 +317,32 @@ func (e *Engine) RemoteConfiguration(ctx context.Context, m *RemoteContent) (Rem
 }
 
 func (e *Engine) remoteConfiguration(ctx context.Context, code fiscalcode.Organization, id ConfigurationID) (RemoteConfiguration, error) {
+	r, err := e.readRemoteConfiguration(ctx, code, id)
+	if err != nil {
+		return RemoteConfiguration{}, err
+	}
+	return e.shownConfiguration(ctx, code, r)
+}
+
+// readRemoteConfiguration is the record of an organization's configuration, or ErrNotFound.
+func (e *Engine) readRemoteConfiguration(ctx context.Context, code fiscalcode.Organization, id ConfigurationID) (*remoteConfigurationRecord, error) {
 	if !validULID(string(id)) {
-		return RemoteConfiguration{}, ErrNotFound
+		return nil, ErrNotFound
 	}
 	key := remoteConfigurationKey(id)
 	d, err := e.view(ctx, e.codec.organization(code), store.Range{}, "", key)
 	if err != nil {
-		return RemoteConfiguration{}, err
+		return nil, err
 	}
 	var r remoteConfigurationRecord
 	found, err := d.read(key, &r)
 	switch {
 	case err != nil:
-		return RemoteConfiguration{}, err
+		return nil, err
 	case !found:
-		return RemoteConfiguration{}, ErrNotFound
+		return nil, ErrNotFound
 	}
-	return e.shownConfiguration(ctx, code, &r)
+	return &r, nil
 }
 
 // remotes are the configurations that messages name, of the service's organization, and what it is. Configurations are never
