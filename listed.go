@@ -143,7 +143,7 @@ func (e *Engine) show(ctx context.Context, lists ...listing) error {
 	return nil
 }
 
-// stillListed takes out of a record the lists that do not name the person any more.
+// stillListed takes out of a record the lists that do not name the person any more. One that cannot be read may name the person: it stays.
 func (e *Engine) stillListed(ctx context.Context, who store.Owner, r *listedRecord) error {
 	left := r.Lists[:0]
 	for _, in := range r.Lists {
@@ -158,12 +158,15 @@ func (e *Engine) stillListed(ctx context.Context, who store.Owner, r *listedReco
 		if err != nil {
 			return err
 		}
+		damaged := false
 		for k, into := range keys {
-			if _, err := d.read(k, into); err != nil {
+			if _, err := d.read(k, into); errors.Is(err, store.ErrCorrupt) {
+				damaged = true
+			} else if err != nil {
 				return err
 			}
 		}
-		if slices.ContainsFunc([][]string{service.Trial, next.Data.Trial, remote.TestUsers, remote.Unsigned}, func(list []string) bool { return e.codec.names(list, who) }) {
+		if damaged || slices.ContainsFunc([][]string{service.Trial, next.Data.Trial, remote.TestUsers, remote.Unsigned}, func(list []string) bool { return e.codec.names(list, who) }) {
 			left = append(left, in)
 		}
 	}

@@ -13,6 +13,17 @@ import (
 	"github.com/appio-go/appio/store/memstore"
 )
 
+// damage makes a record one that cannot be read.
+func damage(t *testing.T, s store.Store, owner store.Owner, key store.Key) {
+	t.Helper()
+	snaps, err := s.View(t.Context(), []store.Read{{Owner: owner, Keys: []store.Key{key}}})
+	require.NoError(t, err)
+	r := snaps[0].Records[0]
+	r.Value = append(bytes.Clone(r.Value), 0)
+	_, err = s.Commit(t.Context(), []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+	require.NoError(t, err)
+}
+
 // Whom lists of services and of organizations name is erased from them, too. The store is not sealed: what is there can be seen.
 func TestListsOfPersons(t *testing.T) {
 	t.Parallel()
@@ -148,6 +159,18 @@ func TestListsOfPersons(t *testing.T) {
 		require.Equal(t, []fiscalcode.Person{carla}, live, "who is named stays")
 	})
 
+	t.Run("keep the code for a list that is damaged, which may be mended", func(t *testing.T) {
+		t.Parallel()
+		o, _ := begins(t)
+		damage(t, o.store, service("mensa"), keyService)
+		o.clock.Advance(keepListed + time.Hour)
+		flush(t, o.Engine)
+		due, err := o.store.Due(t.Context(), store.DueQuery{Lanes: []store.Lane{cleanUpLane(o.codec.citizen(anna))}, Until: o.clock.Now(), Limit: 10})
+		require.NoError(t, err)
+		require.Empty(t, due, "it is not looked at all the time")
+		require.True(t, o.names(anna))
+	})
+
 	t.Run("of before had codes, and are read", func(t *testing.T) {
 		t.Parallel()
 		o, _ := begins(t)
@@ -170,15 +193,7 @@ func TestListsOfPersons(t *testing.T) {
 		o, c := begins(t)
 		ctx := t.Context()
 		owner := o.codec.citizen(bruno)
-		damage := func() {
-			t.Helper()
-			snaps, err := o.store.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{keyListed}}})
-			require.NoError(t, err)
-			r := snaps[0].Records[0]
-			r.Value = append(bytes.Clone(r.Value), 0)
-			_, err = o.store.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
-			require.NoError(t, err)
-		}
+		damage := func() { damage(t, o.store, owner, keyListed) }
 		damage()
 		_, err := o.Service(ctx, "mensa")
 		require.ErrorIs(t, err, store.ErrCorrupt, "it is not left out as who was erased")
