@@ -2,6 +2,7 @@ package appio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -369,8 +370,8 @@ func (e *Engine) removeDocuments(ctx context.Context, owner store.Owner, rng sto
 }
 
 // CollectDocuments removes what is in Options.Documents, was put more than two days ago, and is of no message: because it was never sent, or
-// was refused, or the message is gone. It says how many there were. Run does it a minute after it begins and once a day. What another
-// engine put there, with a store that was not made as a copy of this one, stays.
+// was refused, or the message is gone. It says how many there were; one that cannot be removed is an error, after the others were. Run does
+// it a minute after it begins and once a day. What another engine put there, with a store that was not made as a copy of this one, stays.
 func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) {
 	if err := e.ready(ctx); err != nil {
 		return 0, err
@@ -383,6 +384,7 @@ func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) 
 	}
 	young := ulidAt(e.now().Add(-orphanAfter))
 	var page []blob.ID
+	var first error // of those that could not be removed
 	for info, err := range e.opts.Documents.All(ctx) {
 		if err != nil {
 			return removed, err
@@ -392,14 +394,14 @@ func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) 
 		}
 		if page = append(page, info.ID); len(page) == collectPage {
 			n, err := e.collectDocuments(ctx, page)
-			if removed += n; err != nil {
+			if removed += n; err != nil && n == 0 {
 				return removed, err
 			}
-			page = page[:0]
+			first, page = cmp.Or(first, err), page[:0]
 		}
 	}
 	n, err := e.collectDocuments(ctx, page)
-	return removed + n, err
+	return removed + n, cmp.Or(first, err)
 }
 
 // dropDocuments forgets the documents of the sandbox's messages that have gone, since it keeps its last ones only.
@@ -454,7 +456,7 @@ func (e *Engine) collectDocuments(ctx context.Context, page []blob.ID) (removed 
 	if err != nil {
 		return 0, err
 	}
-	for _, b := range page {
+	for _, b := range page { // one that cannot be removed does not keep the others
 		owner, id, marked, _ := e.codec.ofBlob(b)
 		if !marked && snaps[at[owner]].Rev == 0 { // it may be another engine's: nobody of that name was ever known here
 			continue
@@ -462,12 +464,14 @@ func (e *Engine) collectDocuments(ctx context.Context, page []blob.ID) (removed 
 		if slices.ContainsFunc(snaps[at[owner]].Records, func(r store.Record) bool { return r.Key == documentKey(id) }) {
 			continue
 		}
-		if err := e.opts.Documents.Delete(ctx, b); err != nil {
-			return removed, err
+		switch failed := e.opts.Documents.Delete(ctx, b); {
+		case failed == nil:
+			removed++
+		case err == nil:
+			err = failed
 		}
-		removed++
 	}
-	return removed, nil
+	return removed, err
 }
 
 // collecting runs CollectDocuments now and then until ctx ends.

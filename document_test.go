@@ -270,6 +270,27 @@ func TestDocuments(t *testing.T) {
 		require.NotErrorIs(t, err, appio.ErrNotFound, "the message says that there is one")
 	})
 
+	t.Run("that cannot be removed do not keep others", func(t *testing.T) {
+		t.Parallel()
+		failing := &failingBlobs{Store: memblob.New()}
+		w, ctx := newTown(t, func(o *appio.Options) { o.Documents = failing }), t.Context()
+		s := w.put()
+		for range 600 {
+			w.putDocument(s, giuseppe, certificate(20))
+		}
+		failing.stuck = blobs(t, failing)[0]
+		w.advance(49 * time.Hour)
+		n, err := w.CollectDocuments(ctx)
+		require.ErrorContains(t, err, "write-protected")
+		require.Equal(t, 599, n)
+		require.Equal(t, []blob.ID{failing.stuck}, blobs(t, failing))
+
+		failing.err = errors.New("the disk is gone")
+		n, err = w.CollectDocuments(ctx)
+		require.ErrorIs(t, err, failing.err)
+		require.Zero(t, n)
+	})
+
 	t.Run("that no message has are removed two days after they were put, and no others", func(t *testing.T) {
 		t.Parallel()
 		w, kept := newArchive(t)
@@ -605,6 +626,7 @@ func TestDocuments(t *testing.T) {
 type failingBlobs struct {
 	blob.Store
 	err, putErr error
+	stuck       blob.ID // cannot be deleted
 	lazy        bool
 	onOpen      func()
 }
@@ -629,6 +651,9 @@ func (f *failingBlobs) Put(ctx context.Context, id blob.ID, r io.Reader) error {
 func (f *failingBlobs) Delete(ctx context.Context, id blob.ID) error {
 	if f.err != nil {
 		return f.err
+	}
+	if id == f.stuck {
+		return errors.New("it is write-protected")
 	}
 	return f.Store.Delete(ctx, id)
 }
