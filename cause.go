@@ -85,10 +85,11 @@ func cause(s string, a *attempt) string {
 	return s
 }
 
-// namesCode reports whether a text of the host's, which is kept after an erasure, has what looks like a fiscal code and stands for itself.
+// namesCode reports whether a text of the host's, which is kept after an erasure, has what looks like a fiscal code and stands for itself,
+// also behind or before a _.
 func namesCode(s string) bool { return len(s) >= 16 && codeShape.MatchString(s) }
 
-var codeShape = regexp.MustCompile(`(?i)\b[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]\b`)
+var codeShape = regexp.MustCompile(`(?i)(?:\b|_)[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z](?:\b|_)`)
 
 // personal is what looks like an e-mail address, also escaped, or a fiscal code.
 var personal = regexp.MustCompile(`(?i)[^\s<>"'(),:;]+(?:@|%40)[^\s<>"'(),:;]+|[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]`)

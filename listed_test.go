@@ -3,6 +3,7 @@ package appio
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,7 +217,7 @@ func TestListsOfPersons(t *testing.T) {
 		t.Parallel()
 		o, _ := begins(t)
 		ctx := t.Context()
-		for _, id := range []string{string(anna), "TINIT-" + string(anna), "Anna (" + string(anna) + ")"} {
+		for _, id := range []string{string(anna), "TINIT-" + string(anna), "Anna (" + string(anna) + ")", "spid_" + strings.ToLower(string(anna)), string(anna) + "_2"} {
 			require.ErrorIs(t, o.a.PutMember(ctx, Member{ID: id, Role: Editor}), ErrInvalid)
 			require.ErrorIs(t, o.StopService(ctx, "mensa", id, ""), ErrInvalid)
 			_, err := o.Approve(ctx, "mensa", id)
