@@ -34,6 +34,7 @@ type result struct {
 	Refused        int     `json:"refused"`
 	Outcomes       int     `json:"outcomes"`
 	CPUPer         float64 `json:"cpu_us_per_delivery,omitempty"`        // of this process and a server's
+	FaultsPer      float64 `json:"major_faults_per_delivery,omitempty"`  // likewise: pages that were waited for until the disk had read them
 	WrittenPer     float64 `json:"written_bytes_per_delivery,omitempty"` // to files; of a server, its log alone
 	FilePer        float64 `json:"file_bytes_per_message,omitempty"`
 	RSSBytes       int64   `json:"rss_bytes"`                  // the peak of this process, without a server's

@@ -27,7 +27,8 @@ func used() (u usage) {
 		const tick = time.Second / 100 // what Linux counts in
 		parents[pid] = number(1)
 		stats[pid] = usage{
-			cpu: time.Duration(number(11)+number(12)+number(13)+number(14)) * tick, // its own and that of children that have ended
+			cpu:    time.Duration(number(11)+number(12)+number(13)+number(14)) * tick, // its own and that of children that have ended
+			faults: number(9) + number(10),                                            // likewise
 		}
 	}
 	self := os.Getpid()
@@ -36,6 +37,7 @@ func used() (u usage) {
 		for p := pid; p > 1; p = parents[p] {
 			if p == self {
 				u.cpu += v.cpu
+				u.faults += v.faults
 				break
 			}
 		}
