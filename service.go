@@ -304,6 +304,18 @@ func (e *Engine) Service(ctx context.Context, id ServiceID) (Service, error) {
 	return s, e.show(ctx, listing{r.Trial, &s.Trial})
 }
 
+// Service is the service with this id as a citizen may see it, live or not: without Trial, which is other people's; or ErrNotFound.
+func (c *Citizen) Service(ctx context.Context, id ServiceID) (Service, error) {
+	if err := c.e.ready(ctx); err != nil {
+		return Service{}, err
+	}
+	r, err := c.e.readService(ctx, id)
+	if err != nil {
+		return Service{}, err
+	}
+	return r.service()
+}
+
 // readService is the record of a service, or ErrNotFound.
 func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord, error) {
 	if id.validate() != nil {

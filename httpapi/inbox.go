@@ -185,7 +185,7 @@ func (s *senders) of(id appio.ServiceID) (sender, error) {
 		return got, nil
 	}
 	got := sender{name: string(id)}
-	service, err := s.c.e.Service(s.c.ctx, id)
+	service, err := s.c.citizen.Service(s.c.ctx, id)
 	if err == nil {
 		got = sender{service.Name, string(service.Organization), service.Organization}
 		var o appio.Organization

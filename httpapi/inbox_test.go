@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -358,4 +359,38 @@ func TestChangeOfState(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, m.Read)
 	require.False(t, m.Archived)
+}
+
+// What a service keeps of persons who try it out is none of a citizen's business: of whom one is damaged, the others see and choose what they did.
+func TestWhoTriesAServiceIsNotRead(t *testing.T) {
+	t.Parallel()
+	s, ctx := memstore.New(), t.Context()
+	w := setupAppOn(t, s, nil, nil)
+	w.service(appio.Service{ID: "prova", Name: "Prova", State: appio.Live, Trial: []fiscalcode.Person{"RSSMRA80A01H501U"}})
+	id := w.message("prova", ada)
+	owners, err := s.Owners(ctx, "", store.MaxRange)
+	require.NoError(t, err)
+	damaged := 0
+	for _, owner := range owners {
+		snaps, err := s.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{"L"}}})
+		require.NoError(t, err)
+		if strings.HasPrefix(string(owner), "c/") && len(snaps[0].Records) > 0 {
+			r := snaps[0].Records[0]
+			r.Value = append(bytes.Clone(r.Value), 0)
+			_, err := s.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+			require.NoError(t, err)
+			damaged++
+		}
+	}
+	require.Equal(t, 1, damaged)
+	_, err = w.eng.Service(ctx, "prova")
+	require.ErrorIs(t, err, store.ErrCorrupt)
+	var page httpapi.MessagePage
+	w.by(ada, "GET", communication+"/messages?enrich_result_data=true", nil).into(http.StatusOK, &page)
+	require.Equal(t, id, page.Items[0].ID)
+	require.Equal(t, "Prova", page.Items[0].ServiceName)
+	var p httpapi.ServicePreference
+	w.by(ada, "GET", preferences("prova"), nil).into(http.StatusOK, &p)
+	w.by(ada, "POST", preferences("prova"), choice(false, false, false, p.SettingsVersion)).into(http.StatusOK, &p)
+	require.False(t, p.IsInboxEnabled)
 }

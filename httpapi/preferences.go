@@ -77,7 +77,7 @@ func setServicePreference(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	service, err := c.e.Service(c.ctx, id)
+	service, err := c.citizen.Service(c.ctx, id)
 	switch {
 	case err != nil:
 		return answer{}, noService(err)
