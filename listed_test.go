@@ -198,6 +198,17 @@ func TestListsOfPersons(t *testing.T) {
 		damage()
 		_, err := o.Service(ctx, "mensa")
 		require.ErrorIs(t, err, store.ErrCorrupt, "it is not left out as who was erased")
+		content := &RemoteContent{Organization: goldenOrg, Configuration: c.ID}
+		_, err = o.RemoteConfiguration(ctx, content)
+		require.ErrorIs(t, err, store.ErrCorrupt)
+		for code, named := range map[fiscalcode.Person][]fiscalcode.Person{anna: {anna}, bruno: {bruno}, carla: nil} {
+			theirs, err := o.RemoteConfigurationFor(ctx, content, code)
+			require.NoError(t, err, "others open their messages all the same")
+			require.Equal(t, [][]fiscalcode.Person{named, named}, [][]fiscalcode.Person{theirs.TestUsers, theirs.Unsigned})
+			require.Equal(t, c.Production, theirs.Production)
+		}
+		_, err = o.RemoteConfigurationFor(ctx, nil, anna)
+		require.ErrorIs(t, err, ErrNotFound)
 		_, err = o.a.PutDraft(ctx, Service{ID: "mensa", Name: "Mensa", Trial: []fiscalcode.Person{bruno}})
 		require.NoError(t, err)
 		damage()

@@ -316,6 +316,30 @@ func (e *Engine) RemoteConfiguration(ctx context.Context, m *RemoteContent) (Rem
 	return e.remoteConfiguration(ctx, m.Organization, m.Configuration)
 }
 
+// RemoteConfigurationFor is RemoteConfiguration for one citizen, who alone is in TestUsers and Unsigned, where these have them. It reads nothing of
+// the others.
+func (e *Engine) RemoteConfigurationFor(ctx context.Context, m *RemoteContent, of fiscalcode.Person) (RemoteConfiguration, error) {
+	if err := e.ready(ctx); err != nil {
+		return RemoteConfiguration{}, err
+	}
+	if m == nil {
+		return RemoteConfiguration{}, ErrNotFound
+	}
+	r, err := e.readRemoteConfiguration(ctx, m.Organization, m.Configuration)
+	if err != nil {
+		return RemoteConfiguration{}, err
+	}
+	c := r.configuration(m.Organization)
+	who := e.codec.citizen(of)
+	if e.codec.names(r.TestUsers, who) {
+		c.TestUsers = []fiscalcode.Person{of}
+	}
+	if e.codec.names(r.Unsigned, who) {
+		c.Unsigned = []fiscalcode.Person{of}
+	}
+	return c, nil
+}
+
 func (e *Engine) remoteConfiguration(ctx context.Context, code fiscalcode.Organization, id ConfigurationID) (RemoteConfiguration, error) {
 	r, err := e.readRemoteConfiguration(ctx, code, id)
 	if err != nil {

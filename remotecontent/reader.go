@@ -185,7 +185,7 @@ var errSlow = errors.New("no answer in time")
 // ask asks a message's system for something below the message, and answers with what it says, whose body must be closed. Until in time is called, or
 // the body is closed, Options.Timeout goes on.
 func (r *Reader) ask(ctx context.Context, m *appio.InboxMessage, path, query, accept string) (resp *http.Response, inTime func() bool, err error) {
-	c, err := r.e.RemoteConfiguration(ctx, m.Remote)
+	c, err := r.e.RemoteConfigurationFor(ctx, m.Remote, m.To)
 	if err != nil {
 		return nil, nil, err
 	}
