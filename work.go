@@ -147,7 +147,11 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 		over(OutcomeGone, en.Attempts+1)
 	case resultBack:
 		if r.quiet == 0 {
-			en.Next = toMicro(now.Add(max(backAfter, r.after)))
+			next := toMicro(now.Add(max(backAfter, r.after)))
+			if w.Digest != nil { // which a clock that was ahead took before its hour: that stays
+				next = max(next, en.Next)
+			}
+			en.Next = next
 			if r.paused {
 				en.Paused = toMicro(now)
 			}

@@ -132,13 +132,16 @@ func TestSeeds(t *testing.T) {
 
 // TestSeedsThatFailed plays the seeds that found bugs of the engine: 11449, that an operation whose change had landed unseen brought
 // back what was known before a revocation in the same change; 10521, that a revocation on another engine did not name what was under
-// way when the person was erased meanwhile.
+// way when the person was erased meanwhile; 205813375278023955, that a digest which a clock that was ahead took, and which was given back
+// when it was right again, went at once and not at its hour.
 func TestSeedsThatFailed(t *testing.T) {
 	oneByOne(t)
 	for _, seed := range []uint64{10521, 11449} {
 		p, _ := basicPlan(seed)
 		report(t, seed, run(t, p, false))
 	}
+	const digest = 205813375278023955
+	report(t, digest, run(t, newPlan(digest), false))
 }
 
 // again plays one seed and tells all that happens in it; with ITEST_SHRINK, after having left out what is not needed to fail.
