@@ -67,7 +67,8 @@ func (c *Citizen) Erase(ctx context.Context) error {
 }
 
 // erasedPrefixes are what an erasure deletes, in this order; with prefixDocument go the documents that its records name. What is not
-// here is proof, or goes at its time; open work, which says nothing of the person, is ended by taskVoid and by who holds it, so that a lease stands until its holder is done.
+// here is proof, or goes at its time; open work, which says nothing of the person, is ended by taskVoid and by who holds it, so that a
+// lease stands until its holder is done.
 var erasedPrefixes = []string{prefixMessage, prefixPreference, prefixActivation, prefixParked, prefixBill, prefixReceipt, prefixDigest, prefixReminder, prefixQuarantine, string(taskTrim), string(keyDownload),
 	prefixDocument, prefixTally}
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/form"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -125,6 +126,42 @@ func TestFairness(t *testing.T) {
 			require.Less(t, loudly, flood, "the flood was over before: this shows nothing")
 		})
 	}
+}
+
+// TestTurnOfNothing: what has waited too long is given back, and a service that has nothing left then is not in turn any more, wherever
+// in line it was. A worker would be started for it again and again, at the cost of a processor.
+func TestTurnOfNothing(t *testing.T) {
+	t.Parallel()
+	form.Watch(t, time.Minute)
+	synctest.Test(t, func(t *testing.T) {
+		stored := newHookedStore()
+		w := newTownOn(t, stored, func(o *appio.Options) {
+			o.Channels = o.Channels[1:]
+			o.Channels[0].Workers = 1
+		})
+		var took []appio.ServiceID
+		w.push.answer = func(_ context.Context, d appio.Delivery) error {
+			took = append(took, d.Service)
+			time.Sleep(10 * time.Second)
+			return nil
+		}
+		first, second, third := w.put(called("anagrafe")), w.put(called("biblioteca")), w.put(called("cimitero"))
+		w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		time.Sleep(100 * time.Millisecond)
+		w.send(third, messageTo(giuseppe)) // taken at once
+		synctest.Wait()
+		w.send(first, messageTo(giuseppe))
+		w.send(second, messageTo(giuseppe))
+		time.Sleep(7 * time.Second)
+		w.send(first, messageTo(giuseppe))                        // which may go on waiting when these two may not
+		stored.onRead(func() error { return errors.New("busy") }) // and they are not claimed again
+		time.Sleep(10 * time.Second)
+		stored.onRead(nil)
+		time.Sleep(2 * time.Minute)
+		require.ElementsMatch(t, []appio.ServiceID{third.ID(), first.ID(), first.ID(), second.ID()}, took)
+		end()
+	})
 }
 
 func TestServiceRates(t *testing.T) {

@@ -204,7 +204,8 @@ func (s *share) drop(gone func(*item) bool) (dropped []*item) {
 	return dropped
 }
 
-// drop takes out the items for which gone is true.
+// drop takes out the items for which gone is true. A share that has nothing left leaves its turn, wherever in line it is: while one
+// is in turn a worker is started, and would be again and again, for nothing.
 func (q *channelQueue) drop(gone func(*share, *item) bool) (dropped []*item) {
 	if q.queued == 0 {
 		return nil
@@ -212,8 +213,12 @@ func (q *channelQueue) drop(gone func(*share, *item) bool) (dropped []*item) {
 	for _, s := range q.shares {
 		dropped = append(dropped, s.drop(func(it *item) bool { return gone(s, it) })...)
 	}
-	for q.first != nil && q.first.empty() { // or a worker would be started for nothing, again and again
-		q.leave()
+	var waiting []*share
+	for q.first != nil {
+		waiting = append(waiting, q.leave())
+	}
+	for _, s := range waiting {
+		s.wait()
 	}
 	return dropped
 }
@@ -383,10 +388,6 @@ func (q *channelQueue) next(batch []*item) []*item {
 // turn is the share whose turn it is, the first in line; nil: there is none. Those of services whose rate allows nothing now rest.
 func (q *channelQueue) turn() *share {
 	for q.first != nil {
-		if q.first.empty() {
-			q.leave()
-			continue
-		}
 		wait := q.d.e.pacing.wait(q.first.service)
 		if wait == 0 {
 			return q.first

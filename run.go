@@ -119,8 +119,9 @@ func (d *dispatcher) run(ctx context.Context) error {
 	return nil
 }
 
-// turn passes on news of payments, so that no reminder is sent of what is known to be paid, claims what is due, and cleans up. In a store without room a claim may fail where a clean-up, which deletes, does not, and
-// makes the room: then there is more to do, and no error.
+// turn passes on news of payments, so that no reminder is sent of what is known to be paid, claims what is due, and cleans up. In a
+// store without room a claim may fail where a clean-up, which deletes, does not, and makes the room: then there is more to do, and
+// no error.
 func (d *dispatcher) turn(ctx context.Context, until time.Time) (taken int, cleaned, more bool, err error) {
 	told, moreToTell, refused := d.effects(ctx)
 	taken, more, err = d.poll(ctx, until)

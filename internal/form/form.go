@@ -91,12 +91,16 @@ func Seed(t testing.TB) uint64 {
 // Watch ends the process, with what each goroutine is at, if the test is not over in time: it hangs.
 func Watch(t testing.TB, most time.Duration) {
 	t.Helper()
-	name := t.Name()
+	t.Cleanup(Guard(t.Name(), most))
+}
+
+// Guard is Watch for a part of a test, until done is called.
+func Guard(what string, most time.Duration) (done func()) {
 	timer := time.AfterFunc(most, func() {
 		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-		panic(fmt.Sprintf("%s hangs: it was to be over in %v", name, most))
+		panic(fmt.Sprintf("%s hangs: it was to be over in %v", what, most))
 	})
-	t.Cleanup(func() { timer.Stop() })
+	return func() { timer.Stop() }
 }
 
 // Figures logs what a test has seen, as one line `figures {...}` that other programs read. Numbers of several runs of one test
