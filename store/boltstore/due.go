@@ -37,7 +37,8 @@ func (s *Store) Due(ctx context.Context, q store.DueQuery) (due []store.Record, 
 // where to go on if there may be more.
 //
 // What a table or run says of a lane was true when it was the newest: a record may have been changed since. So each is looked
-// up, and counts only if it is still due at that place. The first table is always true.
+// up, and counts only if it is still due at that place. The first table is always true: what is due in it is taken beforehand, so
+// that of what is below it only counts what it had nothing of at that moment.
 func (s *Store) readLane(due *[]store.Record, lane store.Lane, after item, until uint64, limit int) (next item, more bool, err error) {
 	from := item{after.due, after.owner, after.key + "\x00"}
 	var fresh []owing
@@ -93,7 +94,7 @@ func (s *Store) readLane(due *[]store.Record, lane store.Lane, after item, until
 
 // owes looks up a record that something below the first table says to be due.
 func (s *Store) owes(v *snapshot, w *ownerView, lane store.Lane, it item) (e entry, is bool, err error) {
-	if e := s.changed(v, it.owner, it.key); e != nil && (e.gone || e.due != it.due || e.lane != lane) {
+	if e := s.changed(v, it.owner, it.key); e != nil && e.from <= v.count {
 		return entry{}, false, nil
 	}
 	v.owner(w, it.owner, nil)

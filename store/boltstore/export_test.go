@@ -13,6 +13,12 @@ func (o Options) Hooked(hook func(step string) error) *Options {
 	return &o
 }
 
+// Looked returns options with a function that is called between the moment that a read is of and its looking into the file.
+func (o Options) Looked(f func()) *Options {
+	o.looked = f
+	return &o
+}
+
 // Unsynced returns options of a store that does not wait for the disk, which a test sees nothing of that does not cut the power.
 func (o Options) Unsynced() *Options {
 	o.noSync = true

@@ -26,8 +26,10 @@ type Options struct {
 	// all of the file's structure. A change is store.ErrReadOnly.
 	ReadOnly bool
 
-	// Of tests: hook is called where a process may die, its error is that of the step; noSync is for tests that no crash ends.
+	// Of tests: hook is called where a process may die, its error is that of the step; looked between the moment that a read is of and
+	// its looking below the first table; noSync is for tests that no crash ends.
 	hook   func(step string) error
+	looked func()
 	noSync bool
 }
 

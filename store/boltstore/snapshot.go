@@ -14,6 +14,7 @@ import (
 // its transaction began, but for the first table, which goes on growing: of that one, who reads takes a part beforehand.
 type snapshot struct {
 	first  *table
+	count  uint32 // of the first table's changes
 	older  []*table
 	runs   []runReader // newest first
 	blocks blockFinder
@@ -39,6 +40,9 @@ func (s *Store) look(take func(first *table), find func(v *snapshot) error) erro
 		take(v.first)
 		s.mu.RUnlock()
 		locked = false
+		if s.opts.looked != nil {
+			s.opts.looked()
+		}
 		err := find(v)
 		v.release()
 		return err
@@ -48,7 +52,7 @@ func (s *Store) look(take func(first *table), find func(v *snapshot) error) erro
 // snapshot is called by who holds mu, or by the writer.
 func (s *Store) snapshot(tx *bolt.Tx) *snapshot {
 	v := snapshots.Get().(*snapshot)
-	v.first, v.older, v.epoch = s.tables[0], s.tables[1:], s.epoch
+	v.first, v.count, v.older, v.epoch = s.tables[0], s.tables[0].count, s.tables[1:], s.epoch
 	v.blocks.c, v.log.c = tx.Bucket(bucketRuns).Cursor(), tx.Bucket(bucketLog).Cursor()
 	for _, r := range slices.Backward(s.state.runs) {
 		v.runs = append(v.runs, runReader{run: r, blocks: &v.blocks})

@@ -19,6 +19,7 @@ type table struct {
 	names  strings.Builder // of owners and keys, so that no name keeps those alive that it came with
 	size   int             // bytes of memory, about
 	logged uint64          // bytes of the log that its changes take
+	count  uint32          // of its changes
 }
 
 // logShare is how many bytes of the log count as one of memory. What is replaced in the table all the time does not make it
@@ -42,6 +43,7 @@ type entry struct {
 	due  uint64 // microseconds since 1970; 0: in no lane
 	addr uint64 // of the value, in the log
 	size uint32 // of the value
+	from uint32 // in a table: by which of its changes it has an entry of this key
 	lane store.Lane
 	gone bool
 }
@@ -60,7 +62,7 @@ func newTable() *table {
 // What an owner, an entry and an item take of memory, apart from their names.
 const (
 	ownedSize = 192
-	entrySize = 80
+	entrySize = 88
 	itemSize  = 48
 )
 
@@ -72,6 +74,7 @@ func (t *table) apply(c *change, dead func(addr uint64, size uint32)) {
 		t.owners[o.name] = o
 		t.size += ownedSize + len(c.owner)
 	}
+	t.count++
 	if !c.moves {
 		o.rev, o.moved = c.rev+1, false
 	}
@@ -86,10 +89,10 @@ func (t *table) apply(c *change, dead func(addr uint64, size uint32)) {
 			if !old.gone {
 				dead(old.addr, old.size)
 			}
-			e.key = old.key
+			e.key, e.from = old.key, old.from
 			*old = e
 		} else {
-			e.key = store.Key(t.name(string(e.key)))
+			e.key, e.from = store.Key(t.name(string(e.key))), t.count
 			o.entries.insert(p, e, len(c.entries))
 			t.size += entrySize + len(e.key)
 		}

@@ -89,7 +89,8 @@ func (s *Store) readOwner(w *ownerView, r *store.Read, shot *store.Snapshot, val
 	return err
 }
 
-// changed returns what the first table of a snapshot has of a record by now, nil if it has nothing.
+// changed returns what the first table of a snapshot has of a record by now, nil if it has nothing; it had it at the snapshot's moment
+// if that is from a change which the snapshot counts.
 func (s *Store) changed(v *snapshot, o store.Owner, k store.Key) *entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
