@@ -213,11 +213,14 @@ func (q *channelQueue) drop(gone func(*share, *item) bool) (dropped []*item) {
 	for _, s := range q.shares {
 		dropped = append(dropped, s.drop(func(it *item) bool { return gone(s, it) })...)
 	}
-	var waiting []*share
-	for q.first != nil {
-		waiting = append(waiting, q.leave())
+	if len(dropped) == 0 {
+		return nil
 	}
-	for _, s := range waiting {
+	line := q.first
+	q.first, q.last = nil, nil
+	for line != nil {
+		s := line
+		line, s.waiting, s.next = s.next, false, nil
 		s.wait()
 	}
 	return dropped
