@@ -139,9 +139,7 @@ func TestTurnOfNothing(t *testing.T) {
 			o.Channels = o.Channels[1:]
 			o.Channels[0].Workers = 1
 		})
-		var took []appio.ServiceID
-		w.push.answer = func(_ context.Context, d appio.Delivery) error {
-			took = append(took, d.Service)
+		w.push.answer = func(context.Context, appio.Delivery) error {
 			time.Sleep(10 * time.Second)
 			return nil
 		}
@@ -159,8 +157,12 @@ func TestTurnOfNothing(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		stored.onRead(nil)
 		time.Sleep(2 * time.Minute)
-		require.ElementsMatch(t, []appio.ServiceID{third.ID(), first.ID(), first.ID(), second.ID()}, took)
 		end()
+		var took []appio.ServiceID
+		for _, d := range w.push.deliveries() {
+			took = append(took, d.Service)
+		}
+		require.ElementsMatch(t, []appio.ServiceID{third.ID(), first.ID(), first.ID(), second.ID()}, took)
 	})
 }
 
