@@ -166,6 +166,39 @@ func TestTurnOfNothing(t *testing.T) {
 	})
 }
 
+// TestTurnsOfRatedBatches: where a BatchChannel's rate ends a batch, the service whose turn it was is the first of the next one.
+func TestTurnsOfRatedBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := &batchbox{}
+		w := newTown(t, func(o *appio.Options) {
+			o.Channels = o.Channels[:1]
+			o.Channels[0].Channel, o.Channels[0].Workers, o.Channels[0].Rate = box, 1, 10
+		})
+		services := []*appio.Sender{w.put(called("anagrafe")), w.put(called("biblioteca"))}
+		ms := make([]appio.Message, 40)
+		for i := range ms {
+			ms[i] = messageTo(w.enrolled(personNumber(i)))
+		}
+		defer w.run()()
+		synctest.Wait()
+		for _, s := range services {
+			_, err := s.SendBatch(t.Context(), ms)
+			require.NoError(t, err)
+		}
+		time.Sleep(3 * time.Second) // of eight
+		took := map[appio.ServiceID]int{}
+		for _, ds := range box.taken() {
+			for _, d := range ds {
+				took[d.Service]++
+			}
+		}
+		for _, s := range services {
+			require.InDelta(t, 15, took[s.ID()], 2, "of each as many: %v", took)
+		}
+	})
+}
+
 func TestServiceRates(t *testing.T) {
 	t.Parallel()
 

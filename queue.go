@@ -150,6 +150,15 @@ func (q *channelQueue) leave() *share {
 	return s
 }
 
+// stay gives a share that has left its turn, and got nothing for it, the first one again: behind the others it would come to nothing the
+// next time too, where they are as many as the channel's rate lets go at once.
+func (q *channelQueue) stay(s *share) {
+	s.waiting, s.next = true, q.first
+	if q.first = s; q.last == nil {
+		q.last = s
+	}
+}
+
 // take takes the first item of an owner that is not among those seen; nil: there is none.
 func (s *share) take(seen map[store.Owner]bool) *item {
 	for i := s.head; i < len(s.items); i++ {
@@ -415,6 +424,7 @@ func (q *channelQueue) fill(batch []*item, most int) []*item {
 			continue
 		}
 		if len(batch) > 0 && q.route.Rate > 0 && q.line.take() > 0 {
+			q.stay(s)
 			s.undo(it)
 			break
 		}
