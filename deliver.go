@@ -27,6 +27,11 @@ type attempt struct {
 // deliver brings items to their channel and records what became of them.
 func (d *dispatcher) deliver(q *channelQueue, batch []*item) {
 	as := d.prepare(q, batch)
+	if len(as) > 0 && d.e.pacing.some.Load() { // what rested was left to one worker, and more of it may go by now
+		d.mu.Lock()
+		q.spawn()
+		d.mu.Unlock()
+	}
 	if q.batched() {
 		d.call(q, as)
 		return

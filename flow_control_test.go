@@ -199,6 +199,60 @@ func TestTurnsOfRatedBatches(t *testing.T) {
 	})
 }
 
+// TestIdleWorkers: as many workers come back as there is work for, to what rested for a service's rate, and to what one gave back that
+// its channel holds up.
+func TestIdleWorkers(t *testing.T) {
+	t.Parallel()
+	const workers = 8
+	inBubble(t, "to what rested", func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) { o.Channels = o.Channels[:1]; o.Channels[0].Workers = workers })
+		w.email.answer = func(context.Context, appio.Delivery) error { time.Sleep(200 * time.Millisecond); return nil }
+		s := w.put(func(s *appio.Service) { s.DeliveryRate = 30 }) // of 40 that the workers could do
+		w.enrol(giuseppe, appio.Auto)
+		defer w.run()()
+		synctest.Wait()
+		for range 55 {
+			w.send(s, messageTo(giuseppe))
+		}
+		time.Sleep(2500 * time.Millisecond)
+		require.Equal(t, 55, len(w.email.deliveries()))
+	})
+	inBubble(t, "to what was given back", func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) { o.Channels = o.Channels[:1]; o.Channels[0].Workers = workers })
+		s := w.put()
+		ms := make([]appio.Message, workers+workers*workers) // so that each takes as many as they are, or fewer
+		for i := range ms {
+			ms[i] = messageTo(w.enrolled(personNumber(i)))
+		}
+		defer w.run()()
+		synctest.Wait()
+		_, err := s.SendBatch(t.Context(), ms) // which shows that the channel is fast
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, len(ms), len(w.email.deliveries()))
+		gate, open := newGate(t)
+		w.email.answers(func(context.Context, appio.Delivery) error { <-gate; return nil })
+		_, err = s.SendBatch(t.Context(), ms[:workers])
+		require.NoError(t, err)
+		synctest.Wait()
+		_, err = s.SendBatch(t.Context(), ms[workers:])
+		require.NoError(t, err)
+		synctest.Wait()
+		var slow atomic.Bool
+		var begun time.Time
+		w.email.answers(func(context.Context, appio.Delivery) error {
+			if !slow.Swap(true) || time.Since(begun) > 0 {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		begun = time.Now()
+		open()
+		time.Sleep(1500 * time.Millisecond)
+		require.Equal(t, 2*len(ms), len(w.email.deliveries()))
+	})
+}
+
 func TestServiceRates(t *testing.T) {
 	t.Parallel()
 

@@ -471,8 +471,8 @@ func (q *channelQueue) putBack(items []*item, wait time.Duration) {
 				s.rest(wait)
 			}
 			it.share.undo(it)
+			q.spawn()
 		}
-		q.spawn()
 	}
 	d.mu.Unlock()
 	if stopping { // nobody looks at the queue any more
