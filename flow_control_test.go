@@ -549,6 +549,26 @@ func TestPause(t *testing.T) {
 		require.Len(t, w.push.deliveries(), 2)
 	})
 
+	inBubble(t, "awaits what is being sent also where it is read back before the store has answered", func(t *testing.T) {
+		stored := newHookedStore()
+		w := newTownOn(t, stored, func(o *appio.Options) { o.RevokeWait = 15 * time.Second })
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.push.answer = func(context.Context, appio.Delivery) error { time.Sleep(12 * time.Second); return nil }
+		defer w.run()()
+		synctest.Wait()
+		w.send(s, messageTo(giuseppe))
+		synctest.Wait()
+		stored.onCommit(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			errs, err := next(ctx, changes)
+			time.Sleep(1500 * time.Millisecond) // in which every engine looks
+			return errs, err
+		})
+		require.NoError(t, w.PauseService(t.Context(), mensa))
+		stored.onCommit(nil)
+		require.Len(t, w.push.deliveries(), 1)
+	})
+
 	inBubble(t, "from inside a delivery does not wait for itself", func(t *testing.T) {
 		w := newTown(t)
 		s := w.put()

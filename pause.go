@@ -84,14 +84,14 @@ func (e *Engine) readPauses(ctx context.Context) error {
 	return nil
 }
 
-// take puts what is paused into force, unless something later is, and returns the passes of what is being sent and is paused now.
+// take puts what is paused into force, unless something as late is, which may have been read back before it is known to be stored, and
+// returns the passes of what is being sent and is paused by it.
 func (g *gates) take(p *pauses, r *pauseRecord) (sending []*pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if old := p.set.Load(); old != nil && old.Version >= r.Version {
-		return nil
+	if old := p.set.Load(); old == nil || old.Version < r.Version {
+		p.set.Store(r)
 	}
-	p.set.Store(r)
 	if len(r.Channels)+len(r.Services) == 0 {
 		return nil
 	}
