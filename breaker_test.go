@@ -85,6 +85,28 @@ func TestBreaker(t *testing.T) {
 		require.Equal(t, appio.Health{}, h)
 	})
 
+	inBubble(t, "is not kept up by what rests for its service's rate", func(t *testing.T) {
+		w, send := setup(t, func(o *appio.Options) { o.Lease = time.Hour })
+		defer w.run()()
+		synctest.Wait()
+		for _, id := range []appio.ServiceID{"anagrafe", "biblioteca", "cimitero"} {
+			s := w.put(called(id), func(s *appio.Service) { s.DeliveryRate = 0.001 })
+			for range 3 {
+				w.send(s, messageTo(personNumber(0)))
+			}
+		}
+		synctest.Wait()
+		w.push.answers(func(context.Context, appio.Delivery) error { return errProvider })
+		send(30)
+		require.EqualValues(t, 1, w.Counts().Outages)
+		w.push.answers(nil)
+		time.Sleep(2 * time.Minute) // Open is half of one, and so is a Backoff
+		h, err := w.Health(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, h.Resting)
+		require.Equal(t, 3+30, len(w.push.deliveries()))
+	})
+
 	inBubble(t, "is not opened by what fails whenever it is tried", func(t *testing.T) {
 		w, send := setup(t, func(o *appio.Options) {
 			o.MaxAttempts = 200

@@ -1,6 +1,7 @@
 package appio
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -73,7 +74,20 @@ func (q *channelQueue) admits(own int) bool {
 // has reports whether there is room now for one more item of a service that has own items at the channel. It is called with d.mu held.
 func (q *channelQueue) has(service ServiceID, own int) bool {
 	e := q.d.e
-	return q.admits(own) && q.paced(service, own) && q.hung < q.route.Workers && q.pending+q.reserved < q.line.room(e.now())
+	return q.admits(own) && q.paced(service, own) && q.hung < q.route.Workers && q.fewer(q.line.room(e.now()))
+}
+
+// fewer reports whether fewer items than so many are under way or would be if there were a worker: not what rests for its service's rate,
+// which probes of the channel need not wait for.
+func (q *channelQueue) fewer(most int) bool {
+	if most == math.MaxInt {
+		return true
+	}
+	n := q.pending - q.queued + q.reserved
+	for s := q.first; s != nil && n < most; s = s.next {
+		n += len(s.items) - s.head
+	}
+	return n < most
 }
 
 // paced reports whether a service's rate lets it have one more: over all channels no more than it may deliver before the leases end, or
