@@ -42,10 +42,10 @@ func (s *Store) Due(ctx context.Context, q store.DueQuery) (due []store.Record, 
 func (s *Store) readLane(due *[]store.Record, lane store.Lane, after item, until uint64, limit int) (next item, more bool, err error) {
 	from := item{after.due, after.owner, after.key + "\x00"}
 	var fresh []owing
+	var low item // of that moment too: what others find not to be true any more may have been then
 	err = s.look(func(first *table) {
-		fresh = first.owing(lane, from, until, min(limit-len(*due), dueAtOnce))
+		fresh, low = first.owing(lane, from, until, min(limit-len(*due), dueAtOnce)), s.hints.get(lane)
 	}, func(v *snapshot) error {
-		low := s.hints.get(lane)
 		stale := after.compare(&low) <= 0 // all below the first table, so far
 		heads, err := v.lane(lane, from, low)
 		if err != nil {

@@ -63,6 +63,7 @@ func TestLaneIsOfOneMoment(t *testing.T) {
 						c.Owner, c.Rev = owner(i), 1
 						commit(t, s, c)
 					}
+					lane() // who reads it now finds that nothing below the first table is true any more
 				}
 				require.Equal(t, before, lane())
 				require.Nil(t, meanwhile)
