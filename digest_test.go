@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/store"
 )
 
@@ -439,6 +440,61 @@ func TestDigest(t *testing.T) {
 		require.Equal(t, []string{"2026-03-12 12:10: " + first}, r.emails())
 		require.Equal(t, []string{"delivered"}, r.fate(id))
 		r.sound()
+	})
+}
+
+// TestADigestKeepsItsHour: a clock that was ahead may take a digest before its hour. One that has not begun when the clock is right again
+// goes at its hour.
+func TestADigestKeepsItsHour(t *testing.T) {
+	t.Parallel()
+	hour := time.Date(2000, 1, 1, 7, 0, 0, 0, time.UTC) // 8 in Rome, of the day on which a bubble begins
+	gathers := func(w *town, to fiscalcode.Person) {
+		c := w.enrol(to, appio.Auto)
+		require.NoError(w.t, c.SetPreference(w.t.Context(), mensa, appio.Preference{Inbox: true, Channels: appio.On(appio.Email), Digest: true}))
+	}
+
+	inBubble(t, "where it was paused meanwhile", func(t *testing.T) {
+		w, ctx := newTown(t), t.Context()
+		s := w.put()
+		gathers(w, giuseppe)
+		w.send(s, messageTo(giuseppe))
+		require.NoError(t, w.PauseService(ctx, mensa))
+		defer w.run()()
+		w.advance(450 * time.Minute)
+		time.Sleep(time.Minute)
+		w.advance(-450 * time.Minute)
+		h, err := w.Health(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 1, h.Paused)
+		require.NoError(t, w.ResumeService(ctx, mensa))
+		time.Sleep(time.Until(hour) - time.Second)
+		require.Empty(t, w.email.deliveries())
+		time.Sleep(3 * time.Second)
+		require.Len(t, w.email.deliveries(), 1)
+		require.Equal(t, hour.Add(time.Hour), w.email.deliveries()[0].ExpiresAt.UTC())
+	})
+
+	inBubble(t, "where it was given back by a Run that ended", func(t *testing.T) {
+		w := newTown(t, func(o *appio.Options) { o.Channels[0].Workers = 1 })
+		s := w.put()
+		gathers(w, giuseppe)
+		gathers(w, matteo)
+		w.send(s, messageTo(giuseppe))
+		w.send(s, messageTo(matteo))
+		gate, open := newGate(t)
+		w.email.answer = func(context.Context, appio.Delivery) error { <-gate; return nil }
+		end := w.run()
+		w.advance(450 * time.Minute)
+		time.Sleep(2 * time.Second)
+		w.advance(-450 * time.Minute)
+		time.AfterFunc(time.Second, open)
+		end()
+		require.Len(t, w.email.deliveries(), 1, "the other waited behind it")
+		defer w.run()()
+		time.Sleep(time.Until(hour) - time.Second)
+		require.Len(t, w.email.deliveries(), 1)
+		time.Sleep(3 * time.Second)
+		require.Len(t, w.email.deliveries(), 2)
 	})
 }
 

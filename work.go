@@ -309,8 +309,12 @@ func (w *workRecord) next() (next, paused int64) {
 }
 
 // resume lets a delivery go on that waited for it. The time for which it could not go out does not count, nor does a clock that was put
-// back meanwhile.
+// back meanwhile; but a digest that was found due by one keeps its hour.
 func (w *workRecord) resume(en *workEntry, now int64) {
+	if w.Digest != nil && en.Next > now {
+		en.Paused = 0
+		return
+	}
 	en.Next, en.Paused = en.Paused, 0
 	w.putOff(en, now)
 }
