@@ -15,7 +15,9 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/memstore"
 )
 
 // A reader is a patient town whose citizen gets the e-mail of the canteen once a day, and that keeps what was delivered.
@@ -495,6 +497,24 @@ func TestADigestKeepsItsHour(t *testing.T) {
 		require.Len(t, w.email.deliveries(), 1)
 		time.Sleep(3 * time.Second)
 		require.Len(t, w.email.deliveries(), 2)
+	})
+
+	inBubble(t, "where who held it died", func(t *testing.T) {
+		m := &mortal{Store: memstore.New(), left: 1 << 30, made: true}
+		w := newTownOn(t, alone.Store{Store: m})
+		s := w.put()
+		gathers(w, giuseppe)
+		w.send(s, messageTo(giuseppe))
+		m.left = 1 // the claim is the last that it stores
+		w.advance(450 * time.Minute)
+		require.ErrorIs(t, w.Run(t.Context()), store.ErrFailed)
+		require.Empty(t, w.email.deliveries())
+		next := newTownOn(t, alone.Store{Store: m.Store})
+		defer next.run()()
+		time.Sleep(time.Until(hour) - time.Second)
+		require.Empty(t, next.email.deliveries())
+		time.Sleep(3 * time.Second)
+		require.Len(t, next.email.deliveries(), 1)
 	})
 }
 

@@ -448,6 +448,9 @@ func (c *claim) apply(tx *draft) error {
 			w.resume(en, toMicro(now))
 			changed = true
 		}
+		if w.Digest != nil && en.Next > toMicro(now) {
+			en.Held = false // a clock that was ahead took it before its hour
+		}
 		if en.Paused != 0 || en.Next > toMicro(now) && !en.Held {
 			if en.Paused == 0 && (c.next == 0 || en.Next < c.next) {
 				c.next = en.Next

@@ -89,7 +89,7 @@ func (l *life) run(ctx context.Context) {
 	defer close(l.ended)
 	// The first call reads what kind of store it is, under a lock: until it is over nobody else may come.
 	for {
-		if _, err := l.engine.Health(ctx); err == nil || l.isGone() || ctx.Err() != nil {
+		if _, err := l.engine.Paused(ctx); err == nil || l.isGone() || ctx.Err() != nil {
 			break
 		}
 		time.Sleep(time.Millisecond)
