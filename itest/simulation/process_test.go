@@ -87,7 +87,8 @@ func (p *process) make() *life {
 // run delivers until the life ends; where the store has failed, the next life begins.
 func (l *life) run(ctx context.Context) {
 	defer close(l.ended)
-	// The first call reads what kind of store it is, under a lock: until it is over nobody else may come.
+	// The first call reads what kind of store it is, under a lock: until it is over nobody else may come. It is one that reads little
+	// besides, or in bad weather nobody would ever come.
 	for {
 		if _, err := l.engine.Paused(ctx); err == nil || l.isGone() || ctx.Err() != nil {
 			break
@@ -138,11 +139,12 @@ func (p *process) begin(after time.Duration) {
 	})
 }
 
-// crash ends a life at this moment.
+// crash ends a life at this moment, also one that is closing: then who closes it begins the next.
 func (l *life) crash() {
 	w := l.w
 	w.mu.Lock()
-	if l.crashed || l.closing {
+	closing := l.closing
+	if l.crashed || closing && l.hasEnded() {
 		w.mu.Unlock()
 		return
 	}
@@ -153,6 +155,9 @@ func (l *life) crash() {
 	delete(w.open, l)
 	close(l.gone)
 	w.mu.Unlock()
+	if closing {
+		return
+	}
 	l.stop()
 	l.p.begin(between(l.dice("downtime"), 10*time.Millisecond, time.Minute))
 }
@@ -181,12 +186,14 @@ func (l *life) isGone() bool {
 }
 
 // over reports whether the life has ended, in whichever way.
-func (l *life) over() bool {
+func (l *life) over() bool { return l.hasEnded() || l.isGone() }
+
+func (l *life) hasEnded() bool {
 	select {
 	case <-l.ended:
 		return true
 	default:
-		return l.isGone()
+		return false
 	}
 }
 

@@ -25,9 +25,10 @@ func (w *world) take(s step) {
 	}
 	l := w.reach(s.process)
 	if l == nil {
+		w.tell("missed")
 		return
 	}
-	w.count("steps")
+	w.tell("steps")
 	ctx := context.Background()
 	if r.IntN(20) == 0 {
 		c, cancel := context.WithTimeout(ctx, between(r, time.Millisecond, 5*time.Second))

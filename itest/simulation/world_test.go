@@ -80,6 +80,14 @@ func (w *world) weather() weather {
 	return w.plan.weather
 }
 
+// tell counts what happens.
+func (w *world) tell(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+// count counts what goes wrong.
 func (w *world) count(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
