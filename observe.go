@@ -67,49 +67,68 @@ func (e *Engine) Health(ctx context.Context) (Health, error) {
 	}
 	h := Health{Err: cmp.Or(e.storeError(), e.pausesError()), Size: e.size(), Resting: e.leftAlone()}
 	now := e.now()
-	for lane := range store.Lane(deliveryLanes) {
-		n, _, err := e.countLane(ctx, lanePaused+lane, farFuture, healthLimit-h.Paused)
-		if err != nil {
-			return h, err
-		}
-		h.Paused += n
-	}
-	for lane := range store.Lane(openLanes) {
-		n, oldest, err := e.countLane(ctx, laneDelivery+lane, now, healthLimit-h.Waiting)
-		if err != nil {
-			return h, err
-		}
-		h.Waiting += n
-		if !oldest.IsZero() {
-			h.OldestDue = max(h.OldestDue, now.Sub(oldest))
-		}
-	}
 	var err error
-	if h.Parked, _, err = e.countLane(ctx, laneParked, farFuture, healthLimit); err != nil {
+	if h.Paused, _, err = e.countLanes(ctx, lanePaused, deliveryLanes, farFuture); err != nil {
 		return h, err
 	}
-	h.Quarantined, _, err = e.countLane(ctx, laneQuarantined, farFuture, healthLimit)
+	var oldest time.Time
+	h.Waiting, oldest, err = e.countLanes(ctx, laneDelivery, openLanes, now)
+	if !oldest.IsZero() {
+		h.OldestDue = now.Sub(oldest)
+	}
+	if err != nil {
+		return h, err
+	}
+	if h.Parked, _, err = e.countLanes(ctx, laneParked, 1, farFuture); err != nil {
+		return h, err
+	}
+	h.Quarantined, _, err = e.countLanes(ctx, laneQuarantined, 1, farFuture)
 	return h, err
 }
 
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func (e *Engine) countLane(ctx context.Context, lane store.Lane, until time.Time, most int) (n int, oldest time.Time, err error) {
-	q := store.DueQuery{Lanes: []store.Lane{lane}, Until: until, Limit: 256}
-	for n < most {
-		recs, err := e.store.Due(ctx, q)
-		if err != nil {
-			return n, oldest, err
-		}
-		if n == 0 && len(recs) > 0 {
-			oldest = recs[0].Due
-		}
-		n += len(recs)
-		if len(recs) < q.Limit {
-			break
-		}
-		last := recs[len(recs)-1]
-		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+// headSize is how many records of each of many lanes are read at once, for who wants to know how many there are.
+const headSize = 16
+
+// countLanes counts what is due by until in n lanes, and tells since when the oldest of it is; zero: nothing is. Where little is, it is one
+// read of the store: the heads of all lanes. What is behind a full one is read by pages.
+func (e *Engine) countLanes(ctx context.Context, base store.Lane, n int, until time.Time) (count int, oldest time.Time, err error) {
+	lanes := make([]store.Lane, n)
+	for i := range lanes {
+		lanes[i] = base + store.Lane(i)
 	}
-	return min(n, most), oldest, nil
+	recs, err := e.store.Due(ctx, store.DueQuery{Lanes: lanes, Until: until, Limit: headSize})
+	count = len(recs)
+	for i := 0; i < len(recs); {
+		if oldest.IsZero() || recs[i].Due.Before(oldest) {
+			oldest = recs[i].Due
+		}
+		head := i
+		for i < len(recs) && recs[i].Lane == recs[head].Lane {
+			i++
+		}
+		if i-head < headSize || count >= healthLimit {
+			continue
+		}
+		more, err := e.countBehind(ctx, &recs[i-1], until, healthLimit-count)
+		if count += more; err != nil {
+			return count, oldest, err
+		}
+	}
+	return min(count, healthLimit), oldest, err
+}
+
+// countBehind counts what is due by until behind a record of a lane, up to about so many.
+func (e *Engine) countBehind(ctx context.Context, last *store.Record, until time.Time, most int) (n int, err error) {
+	q := store.DueQuery{Lanes: []store.Lane{last.Lane}, Until: until, Limit: 256}
+	for n < most {
+		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+		recs, err := e.store.Due(ctx, q)
+		if n += len(recs); err != nil || len(recs) < q.Limit {
+			return n, err
+		}
+		last = &recs[len(recs)-1]
+	}
+	return n, nil
 }

@@ -355,6 +355,27 @@ func TestHealth(t *testing.T) {
 		require.Equal(t, 700, h.Waiting)
 	})
 
+	t.Run("reads the store four times, however many services there are", func(t *testing.T) {
+		t.Parallel()
+		hooked := newHookedStore()
+		w, ctx := newTownOn(t, hooked), t.Context()
+		for i := range 30 {
+			s := w.put(func(s *appio.Service) { s.ID = appio.ServiceID(fmt.Sprintf("s%d", i)) })
+			w.enrol(personNumber(i), appio.Auto)
+			for range i%3 + 1 {
+				w.send(s, messageTo(personNumber(i)))
+			}
+			w.advance(time.Minute)
+		}
+		reads := 0
+		hooked.onRead(func() error { reads++; return nil })
+		h, err := w.Health(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 60, h.Waiting)
+		require.InDelta(t, 30*time.Minute, h.OldestDue, float64(20*time.Second))
+		require.Equal(t, 4, reads)
+	})
+
 	t.Run("says why the store refuses changes, until it does no more", func(t *testing.T) {
 		t.Parallel()
 		hooked := newHookedStore()
