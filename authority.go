@@ -183,7 +183,8 @@ func (r *serviceRecord) operatorsOf(live *serviceRecord) {
 	r.Category, r.Premium, r.Scopes, r.SendRate, r.DeliveryRate = live.Category, live.Premium, live.Scopes, live.SendRate, live.DeliveryRate
 }
 
-// Draft is the next version of a service, whatever its stage; ErrNotFound: the organization has prepared none of this id.
+// Draft is the next version of a service, whatever its stage; ErrNotFound: the organization has prepared none of this id; ErrIncomplete as
+// in [Engine.Draft].
 func (a *Authority) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err
@@ -215,6 +216,7 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 	if p.before {
 		return f, invalid("Cursor", "services are listed forwards only")
 	}
+	var incomplete error
 	for len(f.items) < limit {
 		want := limit - len(f.items)
 		rng := all(prefixPrepared, want)
@@ -236,6 +238,10 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 			return f, err
 		}
 		for i, m := range all {
+			if errors.Is(m.err, store.ErrCorrupt) {
+				incomplete = ErrIncomplete
+				continue
+			}
 			if m.err != nil {
 				return f, m.err
 			}
@@ -243,7 +249,9 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 				continue
 			}
 			item, err := a.e.draftOf(ctx, m)
-			if err != nil {
+			if errors.Is(err, ErrIncomplete) {
+				incomplete = err
+			} else if err != nil {
 				return f, err
 			}
 			f.add(item, string(ids[i]))
@@ -252,7 +260,7 @@ func (a *Authority) list(ctx context.Context, who serviceActor, p position, limi
 			break
 		}
 	}
-	return f, nil
+	return f, incomplete
 }
 
 // History is what happened to a service that the organization has prepared, newest first.
@@ -329,7 +337,7 @@ func (a *Authority) Submit(ctx context.Context, id ServiceID, publish bool) (Dra
 func (a *Authority) names(ctx context.Context, but ServiceID) (names []string, err error) {
 	for p := (position{}); ; {
 		f, err := a.list(ctx, serviceActor{}, p, maxPage, false)
-		if err != nil {
+		if err := butIncomplete(err); err != nil {
 			return nil, err
 		}
 		for _, d := range f.items {

@@ -3,6 +3,8 @@ package appio
 import (
 	"errors"
 	"fmt"
+
+	"github.com/appio-go/appio/store"
 )
 
 // About the call.
@@ -45,6 +47,10 @@ var (
 var ErrGateway = errors.New("appio: the payment gateway failed")
 
 // Failures of storage are those of package store: store.ErrFull, ErrFailed, ErrCorrupt, ErrClosed, ErrLocked, ErrKey, ErrNewer.
+
+// ErrIncomplete is a store.ErrCorrupt that comes with the rest: some items of a [List] cannot be read, or some persons of Service.Trial and the
+// like, and all others were returned. Putting persons again mends it.
+var ErrIncomplete = fmt.Errorf("%w: a part of what was asked; the rest was returned", store.ErrCorrupt)
 
 // A FieldError is an [ErrInvalid] about one field.
 type FieldError struct {

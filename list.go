@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"iter"
 	"slices"
 
@@ -65,10 +66,13 @@ func (p position) rangeOf(prefix string, limit int, falling bool) store.Range {
 	return r
 }
 
-// All yields the items, and at most one error, last. It reads in pages and holds nothing open between them.
+// All yields the items, and at most one error, last: all that can be read come before ErrIncomplete. It reads in pages and holds nothing open
+// between them.
 func (l List[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var c Cursor
+		var zero T
+		var incomplete error
 		for {
 			page, err := l.Page(ctx, c, 0)
 			for _, item := range page.Items {
@@ -76,22 +80,26 @@ func (l List[T]) All(ctx context.Context) iter.Seq2[T, error] {
 					return
 				}
 			}
-			if err != nil {
-				var zero T
+			if errors.Is(err, ErrIncomplete) {
+				incomplete = err
+			} else if err != nil {
 				yield(zero, err)
 				return
 			}
 			if page.Next == "" {
-				return
+				break
 			}
 			c = page.Next
+		}
+		if incomplete != nil {
+			yield(zero, incomplete)
 		}
 	}
 }
 
 // Page is one page after (or, for a Prev cursor, before) the cursor; an empty cursor is the start. limit 0 means 100, the
 // most; more is cut to it. A page may have fewer items than limit although Next is set, where a filter leaves many out. A
-// cursor that is not from this list is ErrInvalid.
+// cursor that is not from this list is ErrInvalid. With ErrIncomplete it is the page as far as it can be read.
 func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error) {
 	var page Page[T]
 	if limit < 0 {
@@ -107,8 +115,8 @@ func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error)
 	if err != nil {
 		return page, err
 	}
-	r, err := l.read(ctx, p, limit+1)
-	if err != nil {
+	r, incomplete := l.read(ctx, p, limit+1)
+	if err := butIncomplete(incomplete); err != nil {
 		return page, err
 	}
 	cut := len(r.items) > limit // in the direction of reading
@@ -137,7 +145,7 @@ func (l List[T]) Page(ctx context.Context, c Cursor, limit int) (Page[T], error)
 	} else {
 		page.Prev, page.Next = behind, ahead
 	}
-	return page, nil
+	return page, incomplete
 }
 
 // Reversed is the list in the other order. One that is read forwards only cannot be: its pages are ErrInvalid.

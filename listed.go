@@ -100,9 +100,11 @@ type listing struct {
 	into *[]fiscalcode.Person
 }
 
-// show fills in whom lists name, in their order, but for those who were erased since.
+// show fills in whom lists name, in their order, but for those who were erased since. Where somebody cannot be read it is ErrIncomplete, and the
+// others are filled in.
 func (e *Engine) show(ctx context.Context, lists ...listing) error {
 	codes := map[string]fiscalcode.Person{}
+	var incomplete error
 	var reads []store.Read
 	for _, l := range lists {
 		for _, s := range l.list {
@@ -127,7 +129,12 @@ func (e *Engine) show(ctx context.Context, lists ...listing) error {
 				continue
 			}
 			var r listedRecord
-			if err := e.codec.of(reads[i].Owner).open(&snaps[i].Records[0], &r); err != nil {
+			err := e.codec.of(reads[i].Owner).open(&snaps[i].Records[0], &r)
+			if errors.Is(err, store.ErrCorrupt) {
+				incomplete = ErrIncomplete
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			codes[string(reads[i].Owner)] = fiscalcode.Person(r.Code)
@@ -140,7 +147,15 @@ func (e *Engine) show(ctx context.Context, lists ...listing) error {
 			}
 		}
 	}
-	return nil
+	return incomplete
+}
+
+// butIncomplete is an error for who goes on with what can be read.
+func butIncomplete(err error) error {
+	if errors.Is(err, ErrIncomplete) {
+		return nil
+	}
+	return err
 }
 
 // stillListed takes out of a record the lists that do not name the person any more. One that cannot be read may name the person: it stays.

@@ -224,6 +224,88 @@ func TestListsOfPersons(t *testing.T) {
 		require.False(t, o.names(bruno), "nor is it left where it was put aside")
 	})
 
+	t.Run("lack whom a damaged code is of, where there is more to tell", func(t *testing.T) {
+		t.Parallel()
+		o, c := begins(t)
+		ctx := t.Context()
+		_, err := o.a.PutDraft(ctx, Service{ID: "nido", Name: "Nido"})
+		require.NoError(t, err)
+		require.NoError(t, o.PutOrganization(ctx, Organization{Code: goldenOrg, Name: "Comune di Esempio", SignedAt: goldenTime}))
+		_, err = o.a.PutDraft(ctx, Service{ID: "mensa", Name: "Mensa", Description: "d", Privacy: "https://example.it", Email: "a@example.it",
+			Trial: []fiscalcode.Person{anna, bruno, anna}})
+		require.NoError(t, err)
+		damage(t, o.store, o.codec.citizen(bruno), keyListed)
+		rest := []fiscalcode.Person{anna, anna}
+
+		services, err := gather(ctx, o.Services())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Len(t, services, 2)
+		require.Equal(t, rest, services[0].Trial)
+		drafts, err := gather(ctx, o.a.Drafts())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Len(t, drafts, 2)
+		require.Equal(t, rest, drafts[0].Trial)
+		configurations, err := gather(ctx, o.a.RemoteConfigurations())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Equal(t, []fiscalcode.Person{anna}, configurations[0].TestUsers)
+
+		live, err := o.Service(ctx, "mensa")
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Equal(t, services[0], live)
+		next, err := o.a.Draft(ctx, "mensa")
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Equal(t, drafts[0], next)
+		configuration, err := o.a.RemoteConfiguration(ctx, c.ID)
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Equal(t, configurations[0], configuration)
+
+		submitted, err := o.a.Submit(ctx, "mensa", false)
+		require.NoError(t, err)
+		reviews, err := gather(ctx, o.Reviews())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Equal(t, []Draft{submitted}, reviews)
+		require.Equal(t, rest, submitted.Trial)
+	})
+
+	t.Run("are of services and configurations, of which a damaged one does not hide the others", func(t *testing.T) {
+		t.Parallel()
+		o, c := begins(t)
+		ctx := t.Context()
+		_, err := o.a.PutDraft(ctx, Service{ID: "nido", Name: "Nido"})
+		require.NoError(t, err)
+		others := make([]RemoteConfiguration, 2)
+		for i := range others {
+			others[i], err = o.a.PutRemoteConfiguration(ctx, remote())
+			require.NoError(t, err)
+		}
+		damage(t, o.store, service("mensa"), keyService)
+		damage(t, o.store, o.codec.organization(goldenOrg), remoteConfigurationKey(c.ID))
+		services, err := gather(ctx, o.Services())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Len(t, services, 1)
+		drafts, err := gather(ctx, o.a.Drafts())
+		require.ErrorIs(t, err, ErrIncomplete)
+		require.Len(t, drafts, 1)
+		for _, limit := range []int{1, 2, 3} { // in pages, too, and backwards
+			var forwards []RemoteConfiguration
+			told := false
+			for cursor := Cursor(""); ; {
+				page, err := o.a.RemoteConfigurations().Page(ctx, cursor, limit)
+				require.NoError(t, butIncomplete(err))
+				told = told || err != nil
+				forwards = append(forwards, page.Items...)
+				if cursor = page.Next; cursor == "" {
+					break
+				}
+			}
+			require.Equal(t, others, forwards)
+			require.True(t, told)
+			backwards, err := o.a.RemoteConfigurations().Reversed().Page(ctx, "", limit)
+			require.NoError(t, butIncomplete(err))
+			require.Equal(t, others[1], backwards.Items[0])
+		}
+	})
+
 	t.Run("are not the place for a member's or an operator's code, which histories keep", func(t *testing.T) {
 		t.Parallel()
 		o, _ := begins(t)

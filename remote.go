@@ -245,14 +245,14 @@ func (a *Authority) PutRemoteConfiguration(ctx context.Context, c RemoteConfigur
 	if err := a.e.do(ctx, o); err != nil {
 		return RemoteConfiguration{}, err
 	}
-	return a.e.shownConfiguration(ctx, a.code, r)
+	shown, err := a.e.shownConfiguration(ctx, a.code, r)
+	return shown, butIncomplete(err)
 }
 
 // shownConfiguration is a configuration with its persons.
 func (e *Engine) shownConfiguration(ctx context.Context, of fiscalcode.Organization, r *remoteConfigurationRecord) (RemoteConfiguration, error) {
 	c := r.configuration(of)
-	err := e.show(ctx, listing{r.TestUsers, &c.TestUsers}, listing{r.Unsigned, &c.Unsigned})
-	return c, err
+	return c, e.show(ctx, listing{r.TestUsers, &c.TestUsers}, listing{r.Unsigned, &c.Unsigned})
 }
 
 // checkRemote refuses the key of a group, too: configurations are the whole organization's.
@@ -264,7 +264,8 @@ func (a *Authority) checkRemote(ctx context.Context) error {
 	return err
 }
 
-// RemoteConfiguration is one of the organization's, with its secrets; ErrNotFound: it has none of this id.
+// RemoteConfiguration is one of the organization's, with its secrets; ErrNotFound: it has none of this id. With ErrIncomplete it comes without
+// the persons of whom nothing can be read.
 func (a *Authority) RemoteConfiguration(ctx context.Context, id ConfigurationID) (RemoteConfiguration, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return RemoteConfiguration{}, err
@@ -285,22 +286,31 @@ func (a *Authority) RemoteConfigurations() List[RemoteConfiguration] {
 		if err != nil {
 			return f, err
 		}
+		var incomplete error
 		for i := range d.ranged {
 			var r remoteConfigurationRecord
-			if err := d.open(&d.ranged[i], &r); err != nil {
+			if err := d.open(&d.ranged[i], &r); errors.Is(err, store.ErrCorrupt) {
+				incomplete = ErrIncomplete
+				continue
+			} else if err != nil {
 				return f, err
 			}
 			c, err := a.e.shownConfiguration(ctx, a.code, &r)
-			if err != nil {
+			if errors.Is(err, ErrIncomplete) {
+				incomplete = err
+			} else if err != nil {
 				return f, err
 			}
 			f.add(c, r.ID)
+		}
+		if len(d.ranged) == limit {
+			f.resume = strings.TrimPrefix(string(d.ranged[limit-1].Key), prefixRemote)
 		}
 		if p.before {
 			slices.Reverse(f.items)
 			slices.Reverse(f.keys)
 		}
-		return f, nil
+		return f, incomplete
 	})
 }
 

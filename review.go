@@ -92,7 +92,7 @@ func (e *Engine) manage(ctx context.Context, id ServiceID, by serviceActor, f fu
 		return Draft{}, err
 	}
 	d, err2 := e.draftOf(ctx, m)
-	return d, errors.Join(err, err2)
+	return d, errors.Join(err, butIncomplete(err2))
 }
 
 // managing is f as a change of a service's record.
@@ -270,7 +270,7 @@ func (m *managed) show(c ServiceChange, reason string) error {
 	return nil
 }
 
-// draftOf is a managed service's draft, as it is shown.
+// draftOf is a managed service's draft, as it is shown; with ErrIncomplete as far as it can be.
 func (e *Engine) draftOf(ctx context.Context, m *managed) (Draft, error) {
 	r, live := m.d, m.live
 	if r == nil {
@@ -280,7 +280,8 @@ func (e *Engine) draftOf(ctx context.Context, m *managed) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	if err := e.show(ctx, listing{r.Data.Trial, &s.Trial}); err != nil {
+	incomplete := e.show(ctx, listing{r.Data.Trial, &s.Trial})
+	if err := butIncomplete(incomplete); err != nil {
 		return Draft{}, err
 	}
 	var liveAt time.Time
@@ -291,7 +292,7 @@ func (e *Engine) draftOf(ctx context.Context, m *managed) (Draft, error) {
 		Service: s, Stage: r.Stage, Publication: m.publication(), Publish: r.Publish, Reason: r.Reason, Version: int(r.Version),
 		Group: r.Group, Offered: fiscalcode.Organization(r.Offered), Held: live != nil && live.Held,
 		UpdatedAt: fromMicro(r.At), SubmittedAt: fromMicro(r.SubmittedAt), ApprovedAt: fromMicro(r.ApprovedAt), LiveAt: liveAt,
-	}, nil
+	}, incomplete
 }
 
 // validBy is of who the host says acts. A history outlives an erasure, so that it has no codes.
@@ -343,7 +344,8 @@ func (e *Engine) decide(ctx context.Context, id ServiceID, by, reason string, f 
 	})
 }
 
-// Draft is the next version of any service that an authority prepares, for the operator; ErrNotFound: there is none.
+// Draft is the next version of any service that an authority prepares, for the operator; ErrNotFound: there is none. With ErrIncomplete it
+// comes without whom of Trial nothing can be read; what changes it does not say so.
 func (e *Engine) Draft(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := e.ready(ctx); err != nil {
 		return Draft{}, err
@@ -436,8 +438,10 @@ func (e *Engine) Reviews() List[Draft] {
 		if err != nil {
 			return f, err
 		}
+		var incomplete error
 		for i, m := range all {
-			if errors.Is(m.err, store.ErrCorrupt) { // Check finds it; the others are still worth seeing
+			if errors.Is(m.err, store.ErrCorrupt) {
+				incomplete = ErrIncomplete
 				continue
 			}
 			if m.err != nil {
@@ -447,7 +451,9 @@ func (e *Engine) Reviews() List[Draft] {
 				continue
 			}
 			d, err := e.draftOf(ctx, m)
-			if err != nil {
+			if errors.Is(err, ErrIncomplete) {
+				incomplete = err
+			} else if err != nil {
 				return f, err
 			}
 			f.add(d, formatPosition(&recs[i]))
@@ -455,6 +461,6 @@ func (e *Engine) Reviews() List[Draft] {
 		if len(recs) == limit {
 			f.resume = formatPosition(&recs[limit-1])
 		}
-		return f, nil
+		return f, incomplete
 	})
 }

@@ -288,7 +288,7 @@ func (r *serviceRecord) permissive(after *serviceRecord) bool {
 		(!r.Premium || after.Premium) && (r.QuietBasis == "" || after.QuietBasis != "")
 }
 
-// Service is the service with this id, or ErrNotFound.
+// Service is the service with this id, or ErrNotFound. With ErrIncomplete it comes without whom of Trial nothing can be read.
 func (e *Engine) Service(ctx context.Context, id ServiceID) (Service, error) {
 	if err := e.ready(ctx); err != nil {
 		return Service{}, err
@@ -449,6 +449,7 @@ func (e *Engine) listServices(ctx context.Context, p position, limit int) (f fou
 	}
 	after := service(ServiceID(p.key))
 	var trials []listing
+	var incomplete error
 	for len(f.items) < limit {
 		owners, err := e.store.Owners(ctx, after, limit-len(f.items))
 		if err != nil {
@@ -475,6 +476,10 @@ func (e *Engine) listServices(ctx context.Context, p position, limit int) (f fou
 				continue
 			}
 			r, err := e.decodeService(owners[i], &s.Records[0])
+			if errors.Is(err, store.ErrCorrupt) {
+				incomplete = ErrIncomplete
+				continue
+			}
 			if err != nil {
 				return f, err
 			}
@@ -489,7 +494,10 @@ func (e *Engine) listServices(ctx context.Context, p position, limit int) (f fou
 	for i := range trials {
 		trials[i].into = &f.items[i].Trial
 	}
-	return f, e.show(ctx, trials...)
+	if err := e.show(ctx, trials...); err != nil {
+		return f, err
+	}
+	return f, incomplete
 }
 
 // NewKey makes a key for the slot, ends the one before at once, and returns it: it is not shown again.

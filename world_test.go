@@ -284,7 +284,7 @@ func gather[T any](ctx context.Context, l List[T]) ([]T, error) {
 	all := []T{}
 	for v, err := range l.All(ctx) {
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		all = append(all, v)
 	}

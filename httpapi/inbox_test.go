@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -368,22 +367,8 @@ func TestWhoTriesAServiceIsNotRead(t *testing.T) {
 	w := setupAppOn(t, s, nil, nil)
 	w.service(appio.Service{ID: "prova", Name: "Prova", State: appio.Live, Trial: []fiscalcode.Person{"RSSMRA80A01H501U"}})
 	id := w.message("prova", ada)
-	owners, err := s.Owners(ctx, "", store.MaxRange)
-	require.NoError(t, err)
-	damaged := 0
-	for _, owner := range owners {
-		snaps, err := s.View(ctx, []store.Read{{Owner: owner, Keys: []store.Key{"L"}}})
-		require.NoError(t, err)
-		if strings.HasPrefix(string(owner), "c/") && len(snaps[0].Records) > 0 {
-			r := snaps[0].Records[0]
-			r.Value = append(bytes.Clone(r.Value), 0)
-			_, err := s.Commit(ctx, []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
-			require.NoError(t, err)
-			damaged++
-		}
-	}
-	require.Equal(t, 1, damaged)
-	_, err = w.eng.Service(ctx, "prova")
+	require.Equal(t, 1, damageListed(t, s))
+	_, err := w.eng.Service(ctx, "prova")
 	require.ErrorIs(t, err, store.ErrCorrupt)
 	var page httpapi.MessagePage
 	w.by(ada, "GET", communication+"/messages?enrich_result_data=true", nil).into(http.StatusOK, &page)

@@ -130,10 +130,10 @@ func listServices(c *call) (answer, error) {
 	}
 	page := ServicePage{[]Service{}, Pagination{Offset: offset, Limit: limit}}
 	for d, err := range c.authority.Drafts().All(c.ctx) {
-		if err != nil {
+		if err := c.rest(err); err != nil {
 			return answer{}, err
 		}
-		if d.Stage == appio.Deleted {
+		if err != nil || d.Stage == appio.Deleted {
 			continue
 		}
 		if n := page.Pagination.Count; n >= offset && n < offset+limit {
@@ -156,12 +156,18 @@ func listTopics(*call) (answer, error) {
 	return ok(l), nil
 }
 
-// managed is who acts on the service of the path, and the service.
+// managed is who acts on the service of the path, and the service, also where persons of its list cannot be read.
 func (c *call) managed() (*appio.Authority, appio.Draft, error) {
+	a, d, err := c.managedWhole()
+	return a, d, c.rest(err)
+}
+
+// managedWhole is managed, for who is shown the service.
+func (c *call) managedWhole() (*appio.Authority, appio.Draft, error) {
 	id := appio.ServiceID(c.r.PathValue("id"))
 	a, err := c.authority.ForService(c.ctx, id)
 	if errors.Is(err, appio.ErrNotFound) {
-		s, err := c.e.Service(c.ctx, id)
+		s, err := c.serviceOf(id)
 		switch {
 		case errors.Is(err, appio.ErrNotFound):
 			return nil, appio.Draft{}, notManaged()
@@ -179,6 +185,12 @@ func (c *call) managed() (*appio.Authority, appio.Draft, error) {
 	return a, d, err
 }
 
+// serviceOf is a service for who does not show it: also where persons of its list cannot be read.
+func (c *call) serviceOf(id appio.ServiceID) (appio.Service, error) {
+	s, err := c.e.Service(c.ctx, id)
+	return s, c.rest(err)
+}
+
 func notManaged() error { return notFound("Not found") }
 
 // managedStill is managed, but for a service that is deleted, which has no such thing.
@@ -191,7 +203,7 @@ func (c *call) managedStill() (*appio.Authority, appio.Draft, error) {
 }
 
 func getService(c *call) (answer, error) {
-	_, d, err := c.managed()
+	_, d, err := c.managedWhole()
 	if err != nil {
 		return answer{}, err
 	}

@@ -62,11 +62,12 @@ func putOrganizationLogo(c *call) (answer, error) {
 		if err := c.sender.Allowed(c.ctx, writeServices); err != nil {
 			return answer{}, err
 		}
-		s, err := c.e.Service(c.ctx, c.sender.ID())
+		s, err := c.serviceOf(c.sender.ID())
 		if err != nil {
 			return answer{}, err
 		}
-		switch d, err := c.e.Draft(c.ctx, c.sender.ID()); {
+		d, err := c.e.Draft(c.ctx, c.sender.ID())
+		switch err = c.rest(err); {
 		case err == nil && d.Group != "":
 			return answer{}, notAllowed()
 		case err != nil && !errors.Is(err, appio.ErrNotFound): // the operator's own has none

@@ -48,7 +48,12 @@ func (w *world) manager(code fiscalcode.Organization, k appio.ManageKey) string 
 // office is a world whose comune has signed, and keys of the comune and the regione.
 func office(t *testing.T, o *httpapi.Options) (w *world, ours, theirs string) {
 	t.Helper()
-	w = setup(t, nil, o)
+	return officeOn(t, memstore.New(), o)
+}
+
+func officeOn(t *testing.T, s store.Store, o *httpapi.Options) (w *world, ours, theirs string) {
+	t.Helper()
+	w = setupOn(t, s, nil, o)
 	for code, signed := range map[fiscalcode.Organization]time.Time{comune: time.Now().Add(-time.Hour), regione: {}} {
 		require.NoError(t, w.eng.PutOrganization(t.Context(), appio.Organization{Code: code, Name: "Ente " + string(code[:2]), SignedAt: signed}))
 	}
@@ -126,6 +131,49 @@ func (w *world) stage(key, at string) httpapi.ServiceStatus {
 	var s httpapi.Service
 	w.keyed(key, "GET", at, nil).into(http.StatusOK, &s)
 	return s.Status
+}
+
+// Where persons of its lists cannot be read, an organization sees its services all the same, and goes on with them; it mends a list by
+// putting it again.
+func TestPersonsWhoCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := memstore.New()
+	w, key, _ := officeOn(t, s, nil)
+	at, another := w.created(key), w.created(key, "name", "Nido")
+	require.Equal(t, 1, damageListed(t, s))
+	require.Equal(t, 500, w.keyed(key, "GET", at, nil).StatusCode, "nobody takes who is missing for who was erased")
+	var page httpapi.ServicePage
+	w.keyed(key, "GET", managed, nil).into(200, &page)
+	require.Len(t, page.Value, 2)
+	w.keyed(key, "GET", at+"/keys", nil).into(200, &httpapi.ServiceKeys{})
+	w.keyed(key, "GET", at+"/history", nil).into(200, &object{})
+	w.keyed(key, "PUT", at+"/logo", object{"logo": logo(64, 64)}).status(204)
+	w.keyed(key, "PUT", at+"/review", object{"auto_publish": true}).status(204)
+	w.keyed(key, "DELETE", another, nil).status(204)
+
+	at = w.created(key, "name", "Biblioteca")
+	require.Equal(t, 1, damageListed(t, s))
+	w.keyed(key, "PUT", at, payload()).into(200, &httpapi.Service{})
+	var is httpapi.Service
+	w.keyed(key, "GET", at, nil).into(200, &is)
+	require.Contains(t, is.Recipients, string(ada))
+
+	remote := rcConfiguration("https://atti.example.it", "disable_lollipop_for", []string{string(bruno)})
+	remote["prod_environment"].(object)["details_authentication"].(object)["cert"] = object{"server_ca": "roots"}
+	var c httpapi.CreatedRCConfiguration
+	w.keyed(key, "POST", configsPath, remote).into(201, &c)
+	one := configsPath + "/" + string(c.ID)
+	require.Equal(t, 2, damageListed(t, s))
+	require.Equal(t, 500, w.keyed(key, "GET", one, nil).StatusCode)
+	var list httpapi.RCConfigurationList
+	w.keyed(key, "GET", configsPath, nil).into(200, &list)
+	require.Equal(t, c.ID, list.List[0].ID)
+	delete(remote["prod_environment"].(object)["details_authentication"].(object), "cert")
+	w.keyed(key, "PUT", one, remote).status(204)
+	var shown httpapi.OwnedRCConfiguration
+	w.keyed(key, "GET", one, nil).into(200, &shown)
+	require.Equal(t, []string{string(bruno)}, shown.DisableLollipop)
+	require.Equal(t, "roots", shown.Prod.Authentication.Cert.Roots, "that of before")
 }
 
 func TestManagedService(t *testing.T) {

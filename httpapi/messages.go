@@ -250,7 +250,7 @@ func (c *call) forbidden(m *appio.Message, need ...appio.Scope) error {
 			return err
 		}
 	}
-	s, err := c.e.Service(c.ctx, c.sender.ID())
+	s, err := c.serviceOf(c.sender.ID())
 	switch {
 	case err != nil:
 		return err

@@ -124,6 +124,15 @@ func titled(err error, title string) error {
 	return err
 }
 
+// rest is err, or nil where a part cannot be read and the rest is of use without it.
+func (c *call) rest(err error) error {
+	if !errors.Is(err, appio.ErrIncomplete) {
+		return err
+	}
+	c.o.Logger.Error("a part of what a request reads is damaged", "route", c.route.pattern, "err", err)
+	return nil
+}
+
 // settled is err, or nil where a revocation is stored and deliveries that were under way did not end in time: what was asked for holds.
 func settled(err error) error {
 	var under *appio.InFlightError

@@ -100,8 +100,11 @@ func configuration(c *call) (answer, error) {
 func listConfigurations(c *call) (answer, error) {
 	all := RCConfigurationList{List: []OwnedRCConfiguration{}}
 	for is, err := range c.authority.RemoteConfigurations().All(c.ctx) {
-		if err != nil {
+		if err := c.rest(err); err != nil {
 			return answer{}, err
+		}
+		if err != nil {
+			continue
 		}
 		all.List = append(all.List, ownedConfiguration(&is))
 	}
@@ -120,7 +123,8 @@ func (c *call) writeConfiguration(id appio.ConfigurationID) (appio.RemoteConfigu
 	var before appio.RemoteConfiguration
 	if id != "" {
 		var err error
-		if before, err = c.authority.RemoteConfiguration(c.ctx, id); err != nil {
+		before, err = c.authority.RemoteConfiguration(c.ctx, id)
+		if err = c.rest(err); err != nil { // its persons are put anew
 			return before, noConfiguration(err)
 		}
 	}

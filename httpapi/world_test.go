@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -72,6 +73,25 @@ func setupOn(t testing.TB, s store.Store, eo *appio.Options, o *httpapi.Options)
 	require.NoError(t, w.citizen(bruno).SetPreference(ctx, mensa, appio.Preference{}))
 	require.NoError(t, w.citizen(carla).UpdateProfile(ctx, func(p *appio.Profile) error { p.Inbox = false; return nil }))
 	return w
+}
+
+// damageListed damages the codes of all persons whom lists name, and says how many.
+func damageListed(t *testing.T, s store.Store) (damaged int) {
+	t.Helper()
+	owners, err := s.Owners(t.Context(), "", store.MaxRange)
+	require.NoError(t, err)
+	for _, owner := range owners {
+		snaps, err := s.View(t.Context(), []store.Read{{Owner: owner, Keys: []store.Key{"L"}}})
+		require.NoError(t, err)
+		if strings.HasPrefix(string(owner), "c/") && len(snaps[0].Records) > 0 {
+			r := snaps[0].Records[0]
+			r.Value = append(bytes.Clone(r.Value), 0)
+			_, err := s.Commit(t.Context(), []store.Change{{Owner: owner, Rev: snaps[0].Rev, Put: []store.Record{r}}})
+			require.NoError(t, err)
+			damaged++
+		}
+	}
+	return damaged
 }
 
 func (w *world) citizen(code fiscalcode.Person) *appio.Citizen {
