@@ -109,7 +109,8 @@ func documentKey(id DocumentID) store.Key { return prefixDocument + store.Key(id
 
 // PutDocument keeps a document of which Name and Type are given, for a message to this citizen, and reads r to its end: at most
 // Options.MaxDocument bytes. It is durable when PutDocument returns; put what it returns into Message.Documents. What no message has within two
-// days is removed. Nothing of what it answers depends on the citizen. What is above Options.DocumentQuota is a [LimitedError] until the next day. Without Options.Documents it is ErrUnsupported.
+// days is removed. Nothing of what it answers depends on the citizen. What is above Options.DocumentQuota is a [LimitedError] until the next day,
+// or for a second while others are being read, which may need less than was kept for them. Without Options.Documents it is ErrUnsupported.
 func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Document, r io.Reader) (Document, error) {
 	if _, err := fiscalcode.ParsePerson(string(to)); err != nil {
 		return Document{}, invalid("To", "a fiscal code")
@@ -145,7 +146,7 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 	sealed := newSealingReader(r, &put, room.most)
 	if err := s.e.putBlob(ctx, s.e.codec.blobID(owner, put.ID), sealed); err != nil {
 		if room.less && sealed.left < 0 {
-			return Document{}, fullDay(now)
+			return Document{}, room.full(now)
 		}
 		return Document{}, fmt.Errorf("appio: put a document: %w", err)
 	}

@@ -3,6 +3,7 @@ package appio
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/appio-go/appio/store"
@@ -23,6 +24,33 @@ type documentRoom struct {
 	most int64     // bytes that the document may have
 	day  time.Time // on which it counts
 	less bool      // than Options.MaxDocument
+	soon bool      // there may be more room soon: this engine is reading others of the service's
+}
+
+// soonMore is how soon documents that are being read may leave room.
+const soonMore = time.Second
+
+// underWay is what documents have taken that this engine is reading, of each service.
+type underWay struct {
+	mu sync.Mutex
+	m  map[ServiceID]int64
+}
+
+func (u *underWay) add(id ServiceID, bytes int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.m == nil {
+		u.m = map[ServiceID]int64{}
+	}
+	if u.m[id] += bytes; u.m[id] <= 0 {
+		delete(u.m, id)
+	}
+}
+
+func (u *underWay) of(id ServiceID) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.m[id]
 }
 
 // takeRoom takes a place for a document of a service.
@@ -31,7 +59,10 @@ func (e *Engine) takeRoom(ctx context.Context, id ServiceID) (room documentRoom,
 	if e.opts.DocumentQuota == 0 {
 		return room, nil
 	}
+	taken := int64(0) // told at once: another may be refused in the same commit
 	err = e.changeUse(ctx, id, func(now time.Time, r *documentUseRecord) error {
+		e.documents.add(id, -taken)
+		taken = 0
 		day := utcDay(now)
 		// An engine whose clock is ahead may have begun the next day, on which this one counts too; what is later was a wrong clock.
 		if r.Day < toMicro(day) || r.Day > toMicro(day.AddDate(0, 0, 1)) {
@@ -40,19 +71,30 @@ func (e *Engine) takeRoom(ctx context.Context, id ServiceID) (room documentRoom,
 		room.day = fromMicro(r.Day)
 		room.most = min(e.opts.MaxDocument, e.opts.DocumentQuota-r.Bytes)
 		room.less = room.most < e.opts.MaxDocument
+		back := e.documents.of(id)
+		room.soon = back > 0
 		if room.most < leastDocument {
-			return fullDay(now)
+			room.soon = room.most+back >= leastDocument
+			return room.full(now)
 		}
 		if planted != "document-over" {
 			r.Bytes += room.most
 		}
+		taken = room.most
+		e.documents.add(id, taken)
 		return nil
 	})
+	if err != nil {
+		e.documents.add(id, -taken)
+	}
 	return room, err
 }
 
-// fullDay is for who may put no more until the next day.
-func fullDay(now time.Time) error {
+// full is for who may put no more until the next day, or until others are read.
+func (room *documentRoom) full(now time.Time) error {
+	if room.soon {
+		return &LimitedError{After: soonMore}
+	}
 	return &LimitedError{After: utcDay(now).AddDate(0, 0, 1).Sub(now)}
 }
 
@@ -61,6 +103,7 @@ func (e *Engine) giveBack(ctx context.Context, id ServiceID, room documentRoom, 
 	if room.day.IsZero() {
 		return
 	}
+	defer e.documents.add(id, -room.most)
 	if size > 0 {
 		size = max(size, leastDocument)
 	}

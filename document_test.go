@@ -357,6 +357,43 @@ func TestDocuments(t *testing.T) {
 		require.NoError(t, put(s, 100_000))
 	})
 
+	t.Run("may be put soon where the quota is kept for others that are being read", func(t *testing.T) {
+		t.Parallel()
+		clock := newHandClock("2026-04-10 08:00")
+		w, _ := newArchive(t, func(o *appio.Options) { o.Now, o.MaxDocument, o.DocumentQuota = clock.now, 100_000, 150_000 })
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		put := func(r io.Reader) error {
+			_, err := s.PutDocument(t.Context(), giuseppe, certificateOf, r)
+			return err
+		}
+		after := func(err error) time.Duration {
+			t.Helper()
+			var l *appio.LimitedError
+			require.ErrorAs(t, err, &l)
+			return l.After
+		}
+		begin := func() (end func()) {
+			r, w := io.Pipe()
+			done := make(chan error)
+			go func() { done <- put(io.MultiReader(bytes.NewReader(certificate(5000)), r)) }()
+			_, err := w.Write([]byte("%")) // it is being read
+			require.NoError(t, err)
+			return func() {
+				require.NoError(t, w.Close())
+				require.NoError(t, <-done)
+			}
+		}
+		first := begin()
+		require.Equal(t, time.Second, after(put(bytes.NewReader(certificate(60_000)))), "what is left is too small now")
+		second := begin()
+		require.Equal(t, time.Second, after(put(bytes.NewReader(certificate(20)))), "nothing is left now")
+		first()
+		second()
+		require.NoError(t, put(bytes.NewReader(certificate(100_000))))
+		require.Equal(t, clock.now().Truncate(24*time.Hour).Add(24*time.Hour).Sub(clock.now()), after(put(bytes.NewReader(certificate(60_000)))))
+	})
+
 	t.Run("count on their day although a clock was ahead", func(t *testing.T) {
 		t.Parallel()
 		for _, ahead := range []time.Duration{time.Minute, 24 * time.Hour, 30 * 24 * time.Hour} {

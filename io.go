@@ -70,6 +70,7 @@ type Engine struct {
 	debts     buckets[store.Owner] // of citizens
 	checks    buckets[store.Owner] // of citizens, for addresses
 	sends     buckets[ServiceID]
+	documents underWay
 	asks      buckets[store.Owner] // of citizens, for validations
 	fronts    buckets[ServiceID]   // of what stands in front of other work
 	pacing    pacing
