@@ -182,8 +182,10 @@ func goldenCases(t *testing.T, c *codec) (cases []goldenRecord) {
 		{Name: Email, Content: Generic, Rule: RuleSecure}, {Name: Push, Rule: RuleChannelOff},
 	}}
 	add("decision", person, nil, store.Record{Key: decisionKey(goldenID)}, newDecisionRecord(goldenService, at, &facts, &decision))
+	rejected := newDecisionRecord(goldenService, at, &Facts{}, &Decision{Status: Rejected, Rule: RuleUnknown})
+	rejected.Facts.Channels, rejected.Channels = nil, nil // as they are read
 	add("decision.rejected", person, nil, store.Record{Key: decisionKey(goldenID), Lane: cleanUpLane(person.owner),
-		Due: goldenTime.Add(keepRejected)}, newDecisionRecord(goldenService, at, &Facts{}, &Decision{Status: Rejected, Rule: RuleUnknown}))
+		Due: goldenTime.Add(keepRejected)}, rejected)
 	add("consent-event", person, nil, store.Record{Key: historyKey(2)}, &consentEvent{
 		Number: 2, Prev: bytes.Repeat([]byte{9}, 32), ID: "mfrggzdfmztwq2lknnwg23tpoa", At: at, What: string(ChangedPreference),
 		Service: goldenService, Before: before, After: choice, Mode: Manual, Level: L2, Provider: "spid:esempio", Text: "2026-01",
