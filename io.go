@@ -112,9 +112,10 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if o.Keys == nil {
-		info, err := os.Stat(path)
-		fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+	info, err := os.Stat(path)
+	fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+	own := o.Keys == nil
+	if own {
 		o.Keys = &fileKeys{path: path + ".key", make: fresh}
 	}
 	if o.Documents == nil {
@@ -123,7 +124,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if err := o.complete(); err != nil { // before a file is made
 		return nil, err
 	}
-	if o.Keys != nil && !o.Plain { // the key first: a file without it would be of no use
+	if (fresh || own) && !o.Plain { // the key first: a file without it would be of no use
 		if _, _, err := o.Keys.Current(); err != nil {
 			return nil, fmt.Errorf("appio: open: %w", err)
 		}

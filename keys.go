@@ -28,20 +28,21 @@ type Keyring interface {
 // keySize is that of AES-256.
 const keySize = 32
 
-// FileKeys reads its keys from the file at path when first asked, or makes the file, readable by its owner only, with one
-// new key. The file has a line "number hex" for each key; the highest number is the current one. Adding a line is a rotation.
+// FileKeys reads its keys from the file at path when first asked. A missing file is made for a new store, readable by its owner
+// only, with one new key; for a store that has been used it is store.ErrKey, since its key is what is missing. The file has a line
+// "number hex" for each key; the highest number is the current one. Adding a line is a rotation.
 func FileKeys(path string) Keyring { return &fileKeys{path: path, make: true} }
 
 type fileKeys struct {
 	path string
-	make bool // a missing file is made; false: it is store.ErrKey
+	make bool // Current makes a missing file; false: it is store.ErrKey, as for Key
 
 	mu   sync.Mutex
 	keys *keyMap
 	read time.Time
 }
 
-func (f *fileKeys) load() (*keyMap, error) {
+func (f *fileKeys) load(make bool) (*keyMap, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keys != nil {
@@ -50,7 +51,7 @@ func (f *fileKeys) load() (*keyMap, error) {
 	f.read = time.Now()
 	text, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !f.make {
+		if !make {
 			return nil, fmt.Errorf("%w: the key file %s is missing", store.ErrKey, filepath.Base(f.path))
 		}
 		if text, err = makeKeyFile(f.path); err != nil {
@@ -67,16 +68,17 @@ func (f *fileKeys) load() (*keyMap, error) {
 }
 
 func (f *fileKeys) Current() (uint32, []byte, error) {
-	k, err := f.load()
+	k, err := f.load(f.make)
 	if err != nil {
 		return 0, nil, err
 	}
 	return k.Current()
 }
 
-// Key looks into the file again, at most once a second, for a key that another process has added.
+// Key looks into the file again, at most once a second, for a key that another process has added. It is asked what something is
+// sealed with: a file that is missing is lost, or not mounted yet, and a new key in its place would open nothing.
 func (f *fileKeys) Key(id uint32) ([]byte, error) {
-	k, err := f.load()
+	k, err := f.load(false)
 	if err != nil {
 		return nil, err
 	}

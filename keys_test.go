@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/boltstore"
 	"github.com/appio-go/appio/store/memstore"
 )
 
@@ -176,6 +177,32 @@ func TestFileKeys(t *testing.T) {
 	t.Run("a missing folder is an error", func(t *testing.T) {
 		_, _, err := FileKeys(filepath.Join(t.TempDir(), "none", "engine.key")).Current()
 		require.Error(t, err)
+	})
+	t.Run("a lost file is not made again", func(t *testing.T) {
+		ctx, dir := t.Context(), t.TempDir()
+		path, db := filepath.Join(dir, "engine.key"), filepath.Join(dir, "io.db")
+		e, err := Open(db, &Options{Keys: FileKeys(path)})
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+		require.NoError(t, os.Rename(path, path+".kept"))
+		_, err = Open(db, &Options{Keys: FileKeys(path)})
+		require.ErrorIs(t, err, store.ErrKey)
+		require.ErrorContains(t, err, "the key file engine.key is missing")
+		s, err := boltstore.Open(db, nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Close() })
+		e, err = New(s, &Options{Keys: FileKeys(path)})
+		require.NoError(t, err)
+		_, err = e.Health(ctx)
+		require.ErrorIs(t, err, store.ErrKey)
+		_, err = Inspect(ctx, s, FileKeys(path), nil)
+		require.ErrorIs(t, err, store.ErrKey)
+		require.NoFileExists(t, path, "a new key would only hide that the old one is missing")
+
+		require.NoError(t, os.Rename(path+".kept", path)) // as when its disk is mounted late
+		_, err = e.Health(ctx)
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
 	})
 	t.Run("a key that is added later is found", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "engine.key")
