@@ -66,14 +66,16 @@ func (q *queue) take(batch []*request, onlyWork bool) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if onlyWork {
-		for i, r := range q.waits {
-			if r.work != nil {
-				q.waits = slices.Delete(q.waits, i, i+1)
-				if r.taken.CompareAndSwap(false, true) {
-					batch = append(batch, r)
-				}
-				return batch
+		for i := 0; i < len(q.waits) && len(batch) == 0; i++ {
+			r := q.waits[i]
+			if r.work == nil {
+				continue
 			}
+			if r.taken.CompareAndSwap(false, true) { // otherwise who asked has gone, and the next one may be there since
+				batch = append(batch, r)
+			}
+			q.waits = slices.Delete(q.waits, i, i+1)
+			i--
 		}
 		return batch
 	}
