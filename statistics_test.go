@@ -15,6 +15,7 @@ import (
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/pagopa"
+	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
 
@@ -92,6 +93,49 @@ func TestStatistics(t *testing.T) {
 		_, err = w.Statistics(ctx, mensa, first, to)
 		require.ErrorIs(t, err, appio.ErrInvalid)
 	}
+}
+
+// A pausedCount is a store of which the first reading of a day's records waits.
+type pausedCount struct {
+	store.Store
+	once     sync.Once
+	at, goOn chan struct{}
+}
+
+func (p *pausedCount) Due(ctx context.Context, q store.DueQuery) ([]store.Record, error) {
+	if q.After.Due.Year() > 2000 {
+		p.once.Do(func() { close(p.at); <-p.goOn })
+	}
+	return p.Store.Due(ctx, q)
+}
+
+// An engine that counts a day so slowly that another closes it meanwhile, and what it was counted from goes, does not count less.
+func TestStatisticsOfASlowEngine(t *testing.T) {
+	t.Parallel()
+	clock := newHandClock("2026-04-10 08:00")
+	counts := func(o *appio.Options) { o.Now, o.Statistics = clock.now, true }
+	a := newTown(t, counts)
+	paused := &pausedCount{Store: a.store, at: make(chan struct{}), goOn: make(chan struct{})}
+	b := newTownOn(t, paused, counts)
+	s, ctx, first := a.put(), t.Context(), clock.now()
+	read := a.send(s, messageTo(a.enrolled(giuseppe)))
+	require.NoError(t, a.person(giuseppe).MarkRead(ctx, read))
+	clock.set(first.AddDate(0, 0, 4)) // and nobody ran
+	flushed := make(chan error)
+	go func() {
+		_, err := b.Flush(ctx)
+		flushed <- err
+	}()
+	<-paused.at
+	a.flush()
+	a.flush() // the marks go
+	close(paused.goOn)
+	require.NoError(t, <-flushed)
+	days, err := a.Statistics(ctx, mensa, first, first)
+	require.NoError(t, err)
+	require.Len(t, days, 1)
+	require.True(t, days[0].Final)
+	require.Equal(t, 1, days[0].Read)
 }
 
 // What a sender is told of citizens does not tell of few of them, nor does it tell more when it is asked again, or of several days.

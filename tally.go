@@ -3,6 +3,7 @@ package appio
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -266,19 +267,31 @@ func (e *Engine) tryCountDays(ctx context.Context) error {
 	return nil
 }
 
-// keepDay sets a service's figures of a day.
+// keepDay keeps a service's figures of a day. Of two engines that count it the one that is behind may find that marks have gone, as the other
+// has closed the day: the larger figures are right.
 func (e *Engine) keepDay(id ServiceID, day time.Time, figures *dayRecord) *op {
 	key := dayKey(day)
 	return &op{owner: statisticsOwner + store.Owner(id), keys: []store.Key{key}, apply: func(tx *draft) error {
+		var was dayRecord
+		if _, err := tx.read(key, &was); errors.Is(err, store.ErrCorrupt) {
+			was = dayRecord{}
+		} else if err != nil {
+			return err
+		}
 		if planted == "tally-added" {
-			var was dayRecord
-			if _, err := tx.read(key, &was); err != nil {
-				return err
-			}
 			figures.Processed += was.Processed
 		}
-		return tx.putSealed(store.Record{Key: key}, figures)
+		return tx.putSealed(store.Record{Key: key}, figures.atLeast(&was))
 	}}
+}
+
+// atLeast is the larger of each two figures.
+func (r *dayRecord) atLeast(o *dayRecord) *dayRecord {
+	m := &dayRecord{max(r.Processed, o.Processed), max(r.Rejected, o.Rejected), maps.Clone(r.Delivered), max(r.Read, o.Read), max(r.Paid, o.Paid)}
+	for channel, n := range o.Delivered {
+		m.Delivered[channel] = max(m.Delivered[channel], n)
+	}
+	return m
 }
 
 func dayKey(day time.Time) store.Key { return store.Key(day.UTC().Format(dayFormat)) }
