@@ -156,12 +156,7 @@ const keyUseEvery = time.Hour
 type keyUses struct {
 	mu      sync.Mutex
 	m       map[string]time.Time
-	pending []keyUsed
-}
-
-type keyUsed struct {
-	hash string
-	at   time.Time
+	pending map[string]time.Time // where nobody writes them, as without Run, of each key the last
 }
 
 // keyHints are the services that keys belonged to when they were last looked up, where no other engine can be on the store. Whether a key
@@ -206,11 +201,13 @@ func (u *keyUses) note(hash []byte, now time.Time) {
 	if u.m == nil || len(u.m) >= maxKeyUses {
 		u.m, u.pending = map[string]time.Time{}, nil
 	}
-	u.m[string(hash)] = now
-	u.pending = append(u.pending, keyUsed{string(hash), now})
+	if u.pending == nil {
+		u.pending = map[string]time.Time{}
+	}
+	u.m[string(hash)], u.pending[string(hash)] = now, now
 }
 
-func (u *keyUses) take() []keyUsed {
+func (u *keyUses) take() map[string]time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	p := u.pending
@@ -221,14 +218,14 @@ func (u *keyUses) take() []keyUsed {
 // writeUses writes when keys were used. What fails is left: the next hour has another.
 func (e *Engine) writeUses(ctx context.Context) {
 	var ops []*op
-	for _, u := range e.uses.take() {
-		ops = append(ops, &op{owner: e.codec.apiKey([]byte(u.hash)), keys: []store.Key{keyAPIKey, keyUse}, apply: func(tx *draft) error {
+	for hash, at := range e.uses.take() {
+		ops = append(ops, &op{owner: e.codec.apiKey([]byte(hash)), keys: []store.Key{keyAPIKey, keyUse}, apply: func(tx *draft) error {
 			var r keyUseRecord
 			found, err := tx.read(keyUse, &r)
-			if err != nil || tx.get(keyAPIKey) == nil || found && u.at.Sub(fromMicro(r.At)) < keyUseEvery {
+			if err != nil || tx.get(keyAPIKey) == nil || found && at.Sub(fromMicro(r.At)) < keyUseEvery {
 				return err
 			}
-			return tx.putSealed(store.Record{Key: keyUse}, &keyUseRecord{toMicro(u.at)})
+			return tx.putSealed(store.Record{Key: keyUse}, &keyUseRecord{toMicro(at)})
 		}})
 	}
 	for _, err := range e.writer.do(ctx, ops...) {
