@@ -83,6 +83,7 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more b
 	var ops []*op
 	var of []store.Lane
 	var done []*bool
+	var turn time.Duration
 	for i := range store.Lane(cleanUpLanes) {
 		lane := laneCleanUp + i
 		for _, r := range lanes[lane] {
@@ -91,7 +92,7 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more b
 				defer d.e.gates.open(r.Owner, true)
 			}
 			did := new(bool)
-			if o := d.e.cleanUpOp(ctx, r, did); o != nil {
+			if o := d.e.cleanUpOp(ctx, r, did, &turn); o != nil {
 				ops, of, done = append(ops, o), append(of, lane), append(done, did)
 			}
 		}
@@ -117,8 +118,9 @@ func (d *dispatcher) cleanUp(ctx context.Context, until time.Time) (some, more b
 	return some, d.advance(lanes, moved), refused
 }
 
-// cleanUpOp is the next page of what a due record asks for; nil: it cannot be done now. did is set if it changed anything.
-func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op {
+// cleanUpOp is the next page of what a due record asks for; nil: it cannot be done now. did is set if it changed anything;
+// turn is what removeDocuments has.
+func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool, turn *time.Duration) *op {
 	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
 	// guarded skips what is no longer as it was when it was due, and puts aside what cannot be read.
 	guarded := func(page func(tx *draft, c *cleanUpRecord) error) func(*draft) error {
@@ -174,14 +176,20 @@ func (e *Engine) cleanUpOp(ctx context.Context, rec store.Record, did *bool) *op
 			o.rng.KeysOnly = true
 		}
 		if at.Step < len(erasedPrefixes) && erasedPrefixes[at.Step] == prefixDocument && planted != "document-left" { // the documents first: see erasedPrefixes
-			if err := e.removeDocuments(ctx, rec.Owner, o.rng); err != nil {
+			n, all, err := e.removeDocuments(ctx, rec.Owner, o.rng, turn)
+			if err != nil {
 				e.log().Error("an erased person's documents could not be removed, and will be", "err", err)
+			}
+			if !all && n == 0 {
 				return nil
+			}
+			if !all {
+				o.rng.Limit = n
 			}
 		}
 		o.most = cleanUpPage + 1
 		o.apply = guarded(func(tx *draft, c *cleanUpRecord) error {
-			return tx.erasePage(c, rec, toMicro(e.now()))
+			return tx.erasePage(c, rec, o.rng.Limit, toMicro(e.now()))
 		})
 	case taskTrim:
 		o.rng = store.Range{From: prefixMessage, To: store.Key(prefixEnd(prefixMessage)), Limit: 2*keepSandbox + 2*cleanUpPage, Descending: true, KeysOnly: true}
@@ -266,14 +274,14 @@ func isDebtor(r *store.Record) bool {
 	return strings.HasPrefix(string(r.Key), prefixDebtor) && strings.HasPrefix(string(r.Owner), noticeOwner)
 }
 
-func (d *draft) erasePage(c *cleanUpRecord, task store.Record, now int64) error {
+func (d *draft) erasePage(c *cleanUpRecord, task store.Record, page int, now int64) error {
 	if c.Step >= len(erasedPrefixes) {
 		d.del(keyTombstone)
 		d.del(task.Key)
 		return d.endDeletion(now)
 	}
 	next := *c
-	if len(d.ranged) < cleanUpPage {
+	if len(d.ranged) < page {
 		next.Step++
 	}
 	// The task first: see op.apply.

@@ -349,22 +349,47 @@ func (c *Citizen) listDocuments(ctx context.Context, owner store.Owner, p positi
 	return f, nil
 }
 
-// removeDocuments removes a page of an erased person's documents, before the records that name them go.
-func (e *Engine) removeDocuments(ctx context.Context, owner store.Owner, rng store.Range) error {
+// removeDocuments removes documents of an erased person, before the records that name them go: those of the first removed ones of a page, or,
+// with all, of the page. Deliveries wait meanwhile: so it takes a part of a turn at most, which others may have begun, and where the store of
+// documents does not answer it is left alone for a while.
+func (e *Engine) removeDocuments(ctx context.Context, owner store.Owner, rng store.Range, turn *time.Duration) (removed int, all bool, err error) {
 	d, err := e.view(ctx, owner, rng, "")
 	if err != nil || len(d.ranged) == 0 {
-		return err
+		return 0, err == nil, err
 	}
 	if e.opts.Documents == nil { // CollectDocuments finds them once it is there
 		e.log().Error("an erased person had documents, and the engine has no Options.Documents to remove them from")
-		return nil
+		return 0, true, nil
+	}
+	if *turn == 0 {
+		*turn = e.mono() + removalTurn
 	}
 	for i := range d.ranged {
-		id := DocumentID(messageIDOf(d.ranged[i].Key))
-		for _, b := range []blob.ID{e.codec.blobID(owner, id), blobID(owner, id)} {
-			if err := e.opts.Documents.Delete(ctx, b); err != nil {
-				return err
+		if now := e.mono(); now >= *turn || now < time.Duration(e.removals.Load()) {
+			return i, false, nil
+		}
+		if err := e.removeDocument(ctx, owner, DocumentID(messageIDOf(d.ranged[i].Key))); err != nil {
+			return i, false, err
+		}
+	}
+	return len(d.ranged), true, nil
+}
+
+const (
+	removalTurn = time.Second     // of Run, for removing documents
+	removalWait = 5 * time.Second // for the removal of one
+	removalRest = time.Minute     // of a store of documents that has not answered
+)
+
+func (e *Engine) removeDocument(ctx context.Context, owner store.Owner, id DocumentID) error {
+	one, cancel := context.WithTimeout(ctx, removalWait)
+	defer cancel()
+	for _, b := range []blob.ID{e.codec.blobID(owner, id), blobID(owner, id)} {
+		if err := e.opts.Documents.Delete(one, b); err != nil {
+			if one.Err() != nil && ctx.Err() == nil {
+				e.removals.Store(int64(e.mono() + removalRest))
 			}
+			return err
 		}
 	}
 	return nil

@@ -722,3 +722,73 @@ func ExampleSender_PutDocument() {
 	// Certificato.pdf 12 <nil>
 	// %PDF-1.7 ... <nil> <nil>
 }
+
+// slowBlobs is a store that takes its time for a deletion, unless its context ends.
+type slowBlobs struct {
+	blob.Store
+	takes atomic.Int64
+}
+
+func (s *slowBlobs) Delete(ctx context.Context, id blob.ID) error {
+	select {
+	case <-time.After(time.Duration(s.takes.Load())):
+		return s.Store.Delete(ctx, id)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A store of documents that is slow, or does not answer, holds up deliveries only for a moment, and the end of a Run not at all.
+func TestErasureBesideDeliveries(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"is slow": 300 * time.Millisecond, "does not answer": 24 * time.Hour} {
+		inBubble(t, "where the store "+name, func(t *testing.T) {
+			kept := memblob.New()
+			slow := &slowBlobs{Store: kept}
+			w := newTown(t, func(o *appio.Options) {
+				o.Documents, o.Channels = slow, o.Channels[1:]
+				o.Backoff = func(int) time.Duration { return time.Second }
+			})
+			s := w.put()
+			w.enrol(giuseppe, appio.Auto)
+			w.enrol(matteo, appio.Auto)
+			for range 10 {
+				ds := []appio.Document{w.putDocument(s, giuseppe, certificate(10)), w.putDocument(s, giuseppe, certificate(10))}
+				w.send(s, messageTo(giuseppe, withDocuments(ds...)))
+			}
+			end := w.run()
+			time.Sleep(5 * time.Second)
+			slow.takes.Store(int64(takes))
+			require.NoError(t, w.person(giuseppe).Erase(t.Context()))
+			var last atomic.Int64 // when the latest attempt began
+			var late []time.Duration
+			start := time.Now()
+			w.push.answers(func(_ context.Context, d appio.Delivery) error {
+				now := time.Since(start)
+				if was := last.Swap(int64(now)); was != 0 {
+					late = append(late, now-time.Duration(was))
+				}
+				return appio.RetryAfter(time.Second, errProvider)
+			})
+			w.send(s, messageTo(matteo))
+			time.Sleep(time.Minute)
+			require.Greater(t, len(late), 5)
+			for _, d := range late {
+				require.LessOrEqual(t, d, 8*time.Second, "%v", late)
+			}
+			if name == "is slow" {
+				require.Empty(t, blobs(t, kept))
+			} else {
+				require.Len(t, blobs(t, kept), 20)
+			}
+			start = time.Now()
+			end()
+			require.Less(t, time.Since(start), time.Second)
+			slow.takes.Store(0)
+			time.Sleep(2 * time.Minute)
+			w.flush()
+			require.Empty(t, blobs(t, kept))
+			require.NoError(t, join(t.Context(), w.person(giuseppe), appio.Auto), "the erasure is over")
+		})
+	}
+}

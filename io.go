@@ -85,13 +85,14 @@ type Engine struct {
 	countedDays  atomic.Int64 // up to when statistics are counted for good, as far as this engine knows
 	countingDays sync.Mutex
 
-	process string
-	boot    string // random, of this engine's life
-	leases  atomic.Uint64
-	held    heldLeases
-	started time.Time // origin of the monotonic clock
-	running atomic.Pointer[dispatcher]
-	failure atomic.Pointer[error] // of the last Commit
+	process  string
+	boot     string // random, of this engine's life
+	leases   atomic.Uint64
+	held     heldLeases
+	started  time.Time // origin of the monotonic clock
+	running  atomic.Pointer[dispatcher]
+	removals atomic.Int64          // when documents may be removed again, on the monotonic clock
+	failure  atomic.Pointer[error] // of the last Commit
 
 	life context.Context // ends when the engine is closed and everything is done
 	end  context.CancelFunc
