@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/internal/alone"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -395,6 +397,48 @@ func TestCleanUp(t *testing.T) {
 		base.onCommit(nil)
 		w.flush()
 		require.Empty(t, openWork(t, base))
+	})
+
+	inBubble(t, "goes on where an engine begins in such a store, and has news to pass on", func(t *testing.T) {
+		base := newHookedStore()
+		open := func() *town {
+			return newTownOn(t, alone.Store{Store: base}, func(o *appio.Options) { o.Payments = &gateway{} })
+		}
+		w := open()
+		s := w.put()
+		w.enrol(giuseppe, appio.Auto)
+		w.send(s, messageTo(giuseppe, func(m *appio.Message) { m.Payment = &appio.Notice{Number: "301000000000000123", Amount: 1} }))
+		_, err := s.Send(t.Context(), messageTo(matteo))
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		decisions := func() (n int) {
+			for _, k := range keysOf(t, base.Store, citizens) {
+				if strings.HasPrefix(string(k), "d/") {
+					n++
+				}
+			}
+			return n
+		}
+		require.Equal(t, 2, decisions())
+		var full atomic.Bool
+		full.Store(true)
+		base.onCommit(func(ctx context.Context, changes []store.Change, commit commitFunc) ([]error, error) {
+			for _, c := range changes {
+				if len(c.Put) > 0 && full.Load() {
+					return nil, store.ErrFull
+				}
+			}
+			return commit(ctx, changes)
+		})
+		time.Sleep(91 * 24 * time.Hour)
+		w = open()
+		end := w.run()
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, decisions(), "what was rejected has gone")
+		full.Store(false)
+		time.Sleep(time.Minute)
+		require.Empty(t, openWork(t, base))
+		end()
 	})
 
 	t.Run("a clean-up that cannot be read is put aside too", func(t *testing.T) {

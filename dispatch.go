@@ -32,6 +32,7 @@ type dispatcher struct {
 	failure  error         // of the store
 	tried    atomic.Int64  // deliveries
 	crowded  crowded
+	whole    bool // nothing is left to recover
 
 	laneReader            // of deliveries, effects and clean-up
 	reminders  laneReader // of reminders, which are looked for beside them
@@ -270,11 +271,18 @@ func (l *laneReader) advance(lanes map[store.Lane][]store.Record, moved map[stor
 }
 
 // recover claims what an earlier life of an exclusive store's engine had under leases: nobody else can hold them, also not those
-// that were given while the clock was ahead.
+// that were given while the clock was ahead. It does it once, or again where the store did not take it: where that has no room, a clean-up
+// may make some.
 func (d *dispatcher) recover(ctx context.Context) error {
-	if _, _, err := d.effects(ctx); err != nil { // what was paid since is not reminded of
+	if d.whole {
+		return nil
+	}
+	if _, _, err := d.effects(ctx); errors.Is(err, store.ErrFull) {
+		return nil
+	} else if err != nil { // what was paid since is not reminded of
 		return err
 	}
+	left := false
 	for lane := range store.Lane(openLanes) {
 		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
 		for {
@@ -292,6 +300,7 @@ func (d *dispatcher) recover(ctx context.Context) error {
 				if fatal(err) {
 					return err
 				}
+				left = left || refusal(err)
 			}
 			if len(recs) < q.Limit {
 				break
@@ -300,6 +309,7 @@ func (d *dispatcher) recover(ctx context.Context) error {
 			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 		}
 	}
+	d.whole = !left
 	return nil
 }
 

@@ -63,15 +63,10 @@ func (e *Engine) Run(ctx context.Context) error {
 // run looks for due work until ctx ends or the store fails.
 func (d *dispatcher) run(ctx context.Context) error {
 	e := d.e
-	recovered := !e.exclusive
+	d.whole = !e.exclusive
 	failures := 0
 	for ctx.Err() == nil {
-		more, err := false, error(nil)
-		if !recovered {
-			if err = d.recover(ctx); err == nil {
-				recovered = true
-			}
-		}
+		more, err := false, d.recover(ctx)
 		begun := e.mono()
 		d.sweep()
 		now := e.now()
@@ -224,12 +219,11 @@ func (e *Engine) Flush(ctx context.Context) (tried int, err error) {
 		return 0, err
 	}
 	until := e.now()
-	if e.exclusive && e.running.Load() == nil {
+	d.whole = !e.exclusive || e.running.Load() != nil
+	for {
 		if err := d.recover(ctx); err != nil {
 			return 0, err
 		}
-	}
-	for {
 		taken, cleaned, more, err := d.turn(ctx, until)
 		if err != nil {
 			return 0, err
