@@ -445,8 +445,8 @@ func TestDigest(t *testing.T) {
 	})
 }
 
-// TestADigestKeepsItsHour: a clock that was ahead may take a digest before its hour. One that has not begun when the clock is right again
-// goes at its hour.
+// TestADigestKeepsItsHour: a clock that was ahead may take a digest before its hour. One that was not delivered when the clock is right
+// again goes at its hour.
 func TestADigestKeepsItsHour(t *testing.T) {
 	t.Parallel()
 	hour := time.Date(2000, 1, 1, 7, 0, 0, 0, time.UTC) // 8 in Rome, of the day on which a bubble begins
@@ -497,6 +497,27 @@ func TestADigestKeepsItsHour(t *testing.T) {
 		require.Len(t, w.email.deliveries(), 1)
 		time.Sleep(3 * time.Second)
 		require.Len(t, w.email.deliveries(), 2)
+	})
+
+	inBubble(t, "where it began, and failed", func(t *testing.T) {
+		w := newTown(t)
+		s := w.put()
+		gathers(w, giuseppe)
+		w.send(s, messageTo(giuseppe))
+		tried := 0
+		w.email.answer = func(context.Context, appio.Delivery) error {
+			if tried++; tried == 1 {
+				w.advance(-450 * time.Minute)
+				return errProvider
+			}
+			return nil
+		}
+		defer w.run()()
+		w.advance(450 * time.Minute)
+		time.Sleep(time.Until(hour) - time.Second)
+		require.Equal(t, 1, tried)
+		time.Sleep(3 * time.Second)
+		require.Len(t, w.email.deliveries(), 1)
 	})
 
 	inBubble(t, "where who held it died", func(t *testing.T) {

@@ -147,11 +147,7 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 		over(OutcomeGone, en.Attempts+1)
 	case resultBack:
 		if r.quiet == 0 {
-			next := toMicro(now.Add(max(backAfter, r.after)))
-			if w.Digest != nil { // which a clock that was ahead took before its hour: that stays
-				next = max(next, en.Next)
-			}
-			en.Next = next
+			en.Next = w.again(en, now.Add(max(backAfter, r.after)))
 			if r.paused {
 				en.Paused = toMicro(now)
 			}
@@ -168,20 +164,29 @@ func (e *Engine) settle(tx *draft, id MessageID, w *workRecord, i int, r result,
 		if planted != "attempts-forgotten" {
 			en.Attempts++
 		}
-		next := now.Add(max(r.after, time.Millisecond))
+		next := w.again(en, now.Add(max(r.after, time.Millisecond)))
 		switch {
 		case en.Attempts >= e.opts.MaxAttempts:
 			return e.park(tx, id, w, i, now)
-		case toMicro(next) > w.expires(en):
+		case next > w.expires(en):
 			over(OutcomeExpired, en.Attempts)
 		default:
-			en.Next = toMicro(next)
+			en.Next = next
 		}
 	case resultPermanent:
 		en.Attempts++
 		return e.park(tx, id, w, i, now)
 	}
 	return nil
+}
+
+// again is when a delivery is tried again that could be from a moment on. A digest that a clock which was ahead took before its hour waits
+// for that.
+func (w *workRecord) again(en *workEntry, from time.Time) int64 {
+	if w.Digest != nil {
+		return max(toMicro(from), en.Next)
+	}
+	return toMicro(from)
 }
 
 // backAfter is how long work rests that was claimed and not tried.
