@@ -93,8 +93,8 @@ func (d *dispatcher) prepare(q *channelQueue, items []*item) []*attempt {
 			continue
 		}
 		a := &attempt{it: it, pass: pass{owners: [2]store.Owner{it.owner, service(it.service)}}}
-		if !e.gates.enter(&a.pass) {
-			d.record(q, it, result{kind: resultBack})
+		if shut, ok := e.gates.enter(&a.pass); !ok { // ever later: what closed it may be waiting for a store that is slow
+			d.record(q, it, result{kind: resultBack, after: min(shut, pollEvery)})
 			continue
 		}
 		as = append(as, a)

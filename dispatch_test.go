@@ -232,6 +232,41 @@ func openWork(t *testing.T, s store.Store) []store.Key {
 	return slices.DeleteFunc(keysOf(t, s, citizens), func(k store.Key) bool { return !strings.HasPrefix(string(k), "q/") })
 }
 
+// TestDeliveriesWaitForASlowChange: while a change of a service is on its way to a store that takes long, what the service has waiting is
+// not claimed and given back all the time.
+func TestDeliveriesWaitForASlowChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stored := newHookedStore()
+		w := newTownOn(t, stored)
+		s := w.put()
+		for i := range 20 {
+			w.enrol(personNumber(i), appio.Auto)
+			w.send(s, messageTo(personNumber(i)))
+		}
+		var commits atomic.Int64
+		stored.onCommit(func(ctx context.Context, changes []store.Change, next commitFunc) ([]error, error) {
+			commits.Add(1)
+			if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Owner == "s/"+store.Owner(mensa) }) {
+				time.Sleep(10 * time.Second)
+			}
+			return next(ctx, changes)
+		})
+		changed := make(chan error)
+		go func() {
+			changed <- w.PutService(t.Context(), newService(func(s *appio.Service) { s.Description = "La mensa delle scuole" }))
+		}()
+		synctest.Wait()
+		end := w.run()
+		require.NoError(t, <-changed)
+		require.Less(t, commits.Load(), int64(100))
+		time.Sleep(2 * time.Second)
+		require.Len(t, w.email.deliveries(), 20)
+		require.Len(t, w.push.deliveries(), 20)
+		end()
+	})
+}
+
 func TestFlush(t *testing.T) {
 	t.Parallel()
 

@@ -24,6 +24,7 @@ type gates struct {
 
 type gate struct {
 	closed int
+	since  time.Time // when it was closed first, of those that have it closed
 	passes []*pass
 }
 
@@ -58,13 +59,13 @@ type sending struct {
 	Reminder ReminderKind // that it is; empty: none
 }
 
-// enter takes a pass, or reports false if a gate is closed.
-func (g *gates) enter(p *pass) bool {
+// enter takes a pass, or reports false if a gate is closed, and for how long it has been.
+func (g *gates) enter(p *pass) (shut time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, o := range p.owners {
 		if t := g.m[o]; o != "" && t != nil && t.closed > 0 {
-			return false
+			return time.Since(t.since), false
 		}
 	}
 	for i, o := range p.owners {
@@ -74,7 +75,7 @@ func (g *gates) enter(p *pass) bool {
 			t.passes = append(t.passes, p)
 		}
 	}
-	return true
+	return 0, true
 }
 
 // at is called with g.mu held.
@@ -138,7 +139,11 @@ func (g *gates) drop(o store.Owner, t *gate) {
 func (g *gates) close(o store.Owner) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.at(o).closed++
+	t := g.at(o)
+	if t.closed == 0 {
+		t.since = time.Now()
+	}
+	t.closed++
 }
 
 // open ends a close. With stop, passes that have not begun to send are told not to; those that send are returned.

@@ -229,7 +229,7 @@ func (s *Sender) creditor(ctx context.Context, ms []Message) (fiscalcode.Organiz
 // enterWait takes a pass of a service's gate for accepting messages. The gate is closed only while the service is written.
 func (e *Engine) enterWait(ctx context.Context, p *pass) bool {
 	for try := range 1000 {
-		if e.gates.enter(p) {
+		if _, ok := e.gates.enter(p); ok {
 			return true
 		}
 		if ctx.Err() != nil {
