@@ -283,34 +283,23 @@ func (d *dispatcher) recover(ctx context.Context) error {
 		return err
 	}
 	left := false
-	for lane := range store.Lane(openLanes) {
-		q := store.DueQuery{Lanes: []store.Lane{laneDelivery + lane}, Until: farFuture, Limit: 256}
-		for {
-			recs, err := d.e.store.Due(ctx, q)
-			if err != nil {
+	err := d.e.eachPage(ctx, laneDelivery, openLanes, farFuture, func(recs []store.Record) error {
+		var ops []*op
+		for _, r := range recs {
+			if strings.HasPrefix(string(r.Key), prefixLeased) && (planted != "lane-forgotten" || r.Lane%2 == 0) {
+				ops = append(ops, (&claim{e: d.e, d: d, seen: r}).op())
+			}
+		}
+		for _, err := range d.e.writer.do(ctx, ops...) {
+			if fatal(err) {
 				return err
 			}
-			var ops []*op
-			for _, r := range recs {
-				if strings.HasPrefix(string(r.Key), prefixLeased) && (planted != "lane-forgotten" || lane%2 == 0) {
-					ops = append(ops, (&claim{e: d.e, d: d, seen: r}).op())
-				}
-			}
-			for _, err := range d.e.writer.do(ctx, ops...) {
-				if fatal(err) {
-					return err
-				}
-				left = left || refusal(err)
-			}
-			if len(recs) < q.Limit {
-				break
-			}
-			last := recs[len(recs)-1]
-			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
+			left = left || refusal(err)
 		}
-	}
-	d.whole = !left
-	return nil
+		return nil
+	})
+	d.whole = err == nil && !left
+	return err
 }
 
 // stop takes nothing more and gives back what has not begun.

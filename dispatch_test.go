@@ -270,6 +270,17 @@ func TestDeliveriesWaitForASlowChange(t *testing.T) {
 func TestFlush(t *testing.T) {
 	t.Parallel()
 
+	t.Run("reads a store that nobody else can be on a few times", func(t *testing.T) {
+		t.Parallel()
+		stored := newHookedStore()
+		w := newTownOn(t, alone.Store{Store: stored})
+		w.put()
+		reads := 0
+		stored.onRead(func() error { reads++; return nil })
+		w.flush()
+		require.Less(t, reads, 10)
+	})
+
 	t.Run("delivers what is due, once, and counts what it tried", func(t *testing.T) {
 		t.Parallel()
 		w := newTown(t)

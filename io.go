@@ -256,34 +256,63 @@ func (e *Engine) view(ctx context.Context, owner store.Owner, rng store.Range, a
 	return d, nil
 }
 
-// eachDue does what change says of each record that is due by until in n lanes, by pages; nil: nothing.
-func (e *Engine) eachDue(ctx context.Context, lanes store.Lane, n int, until time.Time, change func(store.Record) *op) error {
-	for lane := range store.Lane(n) {
-		q := store.DueQuery{Lanes: []store.Lane{lanes + lane}, Until: until, Limit: 256}
-		for {
+// eachPage calls f with what is due by until in n lanes: with the heads of all, which are one read of the store, and then with what is
+// behind those that are full. An error of f ends it.
+func (e *Engine) eachPage(ctx context.Context, base store.Lane, n int, until time.Time, f func([]store.Record) error) error {
+	lanes := make([]store.Lane, n)
+	for i := range lanes {
+		lanes[i] = base + store.Lane(i)
+	}
+	heads, err := e.store.Due(ctx, store.DueQuery{Lanes: lanes, Until: until, Limit: headSize})
+	if err != nil {
+		return err
+	}
+	if err := f(heads); err != nil {
+		return err
+	}
+	for i := 0; i < len(heads); {
+		first := i
+		for i < len(heads) && heads[i].Lane == heads[first].Lane {
+			i++
+		}
+		q := store.DueQuery{Lanes: []store.Lane{heads[first].Lane}, Until: until, Limit: 256}
+		last, full := &heads[i-1], i-first == headSize
+		for full {
+			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 			recs, err := e.store.Due(ctx, q)
 			if err != nil {
 				return err
 			}
-			var ops []*op
-			for i := range recs {
-				if o := change(recs[i]); o != nil {
-					ops = append(ops, o)
-				}
+			if err := f(recs); err != nil {
+				return err
 			}
-			for _, err := range e.writer.do(ctx, ops...) {
-				if err != nil {
-					return err
-				}
+			if full = len(recs) == q.Limit; full {
+				last = &recs[len(recs)-1]
 			}
-			if len(recs) < q.Limit {
-				break
-			}
-			last := recs[len(recs)-1]
-			q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
 		}
 	}
 	return nil
+}
+
+// headSize is how many records of each of many lanes are read at once.
+const headSize = 16
+
+// eachDue does what change says of each record that is due by until in n lanes, by pages; nil: nothing.
+func (e *Engine) eachDue(ctx context.Context, lanes store.Lane, n int, until time.Time, change func(store.Record) *op) error {
+	return e.eachPage(ctx, lanes, n, until, func(recs []store.Record) error {
+		var ops []*op
+		for i := range recs {
+			if o := change(recs[i]); o != nil {
+				ops = append(ops, o)
+			}
+		}
+		for _, err := range e.writer.do(ctx, ops...) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // saw keeps what Commit last answered, for Health. A store that has failed stays so.

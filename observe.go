@@ -88,47 +88,21 @@ func (e *Engine) Health(ctx context.Context) (Health, error) {
 
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// headSize is how many records of each of many lanes are read at once, for who wants to know how many there are.
-const headSize = 16
-
-// countLanes counts what is due by until in n lanes, and tells since when the oldest of it is; zero: nothing is. Where little is, it is one
-// read of the store: the heads of all lanes. What is behind a full one is read by pages.
+// countLanes counts what is due by until in n lanes, and tells since when the oldest of it is; zero: nothing is.
 func (e *Engine) countLanes(ctx context.Context, base store.Lane, n int, until time.Time) (count int, oldest time.Time, err error) {
-	lanes := make([]store.Lane, n)
-	for i := range lanes {
-		lanes[i] = base + store.Lane(i)
-	}
-	recs, err := e.store.Due(ctx, store.DueQuery{Lanes: lanes, Until: until, Limit: headSize})
-	count = len(recs)
-	for i := 0; i < len(recs); {
-		if oldest.IsZero() || recs[i].Due.Before(oldest) {
-			oldest = recs[i].Due
+	err = e.eachPage(ctx, base, n, until, func(recs []store.Record) error {
+		for i := range recs {
+			if count == 0 && i == 0 || recs[i].Due.Before(oldest) {
+				oldest = recs[i].Due
+			}
 		}
-		head := i
-		for i < len(recs) && recs[i].Lane == recs[head].Lane {
-			i++
+		if count += len(recs); count >= healthLimit {
+			return errFound
 		}
-		if i-head < headSize || count >= healthLimit {
-			continue
-		}
-		more, err := e.countBehind(ctx, &recs[i-1], until, healthLimit-count)
-		if count += more; err != nil {
-			return count, oldest, err
-		}
+		return nil
+	})
+	if err == errFound {
+		err = nil
 	}
 	return min(count, healthLimit), oldest, err
-}
-
-// countBehind counts what is due by until behind a record of a lane, up to about so many.
-func (e *Engine) countBehind(ctx context.Context, last *store.Record, until time.Time, most int) (n int, err error) {
-	q := store.DueQuery{Lanes: []store.Lane{last.Lane}, Until: until, Limit: 256}
-	for n < most {
-		q.After = store.Position{Due: last.Due, Owner: last.Owner, Key: last.Key}
-		recs, err := e.store.Due(ctx, q)
-		if n += len(recs); err != nil || len(recs) < q.Limit {
-			return n, err
-		}
-		last = &recs[len(recs)-1]
-	}
-	return n, nil
 }
