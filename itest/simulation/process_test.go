@@ -25,11 +25,16 @@ type process struct {
 	frozen time.Time     // until when the world does not answer it
 	away   time.Time     // until when the store does not
 	full   time.Time     // until when the store has no room
+	asks   spin          // for the time
+	looks  spin          // for due work
 }
 
 func (p *process) now() time.Time {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if p.asks.more(0, mostAsks) {
+		p.w.failf("process %d asks for the time %d times at one moment", p.index, mostAsks)
+	}
 	return p.w.now().Add(p.ahead)
 }
 
@@ -257,6 +262,15 @@ func (l *life) thaw(r *rand.Rand) bool {
 		if !l.sleep(wait) {
 			return false
 		}
+	}
+}
+
+// looks is called as the engine looks for due work.
+func (l *life) looks() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.p.looks.more(lookSpan, mostLooks) {
+		l.w.failf("%v looks for due work %d times within %v", l, mostLooks, lookSpan)
 	}
 }
 

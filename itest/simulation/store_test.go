@@ -82,6 +82,7 @@ func (s simulated) Due(ctx context.Context, q store.DueQuery) ([]store.Record, e
 	if err := store.CheckDue(q); err != nil {
 		return nil, err
 	}
+	s.l.looks()
 	r := s.l.dice("due", fmt.Sprint(q.Lanes[0], len(q.Lanes)))
 	if err := s.read(ctx, r, "due"); err != nil {
 		return nil, err
