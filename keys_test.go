@@ -20,7 +20,7 @@ import (
 	"github.com/appio-go/appio/store/memstore"
 )
 
-func keyLine(number int, fill byte) string {
+func keyLine(number uint32, fill byte) string {
 	return fmt.Sprintf("%d %x\n", number, bytes.Repeat([]byte{fill}, keySize))
 }
 
@@ -46,7 +46,7 @@ func TestParseKeyFile(t *testing.T) {
 		require.NoError(t, err)
 		id, key, err := k.Current()
 		require.NoError(t, err)
-		require.EqualValues(t, 4294967295, id)
+		require.EqualValues(t, uint32(4294967295), id)
 		require.Equal(t, bytes.Repeat([]byte{9}, keySize), key)
 		key, err = k.Key(2)
 		require.NoError(t, err)

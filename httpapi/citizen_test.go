@@ -23,7 +23,7 @@ func preferences(id appio.ServiceID) string {
 }
 
 // choice is what may be posted.
-func choice(inbox, email, webhook bool, settings int) object {
+func choice(inbox, email, webhook bool, settings any) object {
 	return object{"is_inbox_enabled": inbox, "is_email_enabled": email, "is_webhook_enabled": webhook, "settings_version": settings}
 }
 
@@ -76,7 +76,7 @@ func TestPreferences(t *testing.T) {
 	for _, body := range []object{
 		{}, choice(true, true, true, -1), {"is_inbox_enabled": true, "is_email_enabled": true, "is_webhook_enabled": true},
 		{"is_inbox_enabled": "true", "is_email_enabled": true, "is_webhook_enabled": true, "settings_version": 1},
-		choice(true, true, true, 1<<31),
+		choice(true, true, true, int64(1<<31)),
 	} {
 		w.by(ada, "POST", preferences(mensa), body).problem(400, "Bad parameters")
 	}

@@ -181,7 +181,7 @@ func TestManagedService(t *testing.T) {
 	w, key, _ := office(t, nil)
 
 	t.Run("comes back as it was sent, with what IO adds", func(t *testing.T) {
-		whole := payload("require_secure_channel", true, "max_allowed_payment_amount", 9_999_999_999, "authorized_cidrs", []string{"192.0.2.0/24", "198.51.100.7"},
+		whole := payload("require_secure_channel", true, "max_allowed_payment_amount", int64(9_999_999_999), "authorized_cidrs", []string{"192.0.2.0/24", "198.51.100.7"},
 			"organization.department_name", "Ufficio scuola", "an unknown member", object{"x": []any{nil}})
 		for name, v := range map[string]string{"web_url": "https://example.it", "app_ios": "https://example.it/ios", "app_android": "https://example.it/android",
 			"tos_url": "https://example.it/tos", "address": "Via Roma 1", "phone": "+39 02 0202", "pec": "a@pec.example.it", "cta": "---\nit: x\n---",
@@ -226,7 +226,7 @@ func TestManagedService(t *testing.T) {
 			"name": {"", nil, 7, strings.Repeat("x", 201)}, "description": {"", long, []any{}}, "organization.name": {"", 7}, "organization.fiscal_code": {"", "1", comune[:10]},
 			"organization.department_name": {"", long}, "require_secure_channel": {"true", 1}, "authorized_recipients": {"x", []string{"x"}, []string{""}, []int{1}},
 			"authorized_cidrs":           {"192.0.2.1", []string{"x"}, []string{""}, []string{"300.0.0.1"}, []string{"192.0.2.0/33"}, []string{"2001:db8::/32"}, []string{"192.0.2"}},
-			"max_allowed_payment_amount": {-1, 10_000_000_000, "1", 0.5}, "metadata.scope": {"", "local", "EU"}, "metadata.topic_id": {-1, 18, 1.5, "3"},
+			"max_allowed_payment_amount": {-1, int64(10_000_000_000), "1", 0.5}, "metadata.scope": {"", "local", "EU"}, "metadata.topic_id": {-1, 18, 1.5, "3"},
 			"metadata.privacy_url": {"", long}, "metadata.web_url": {"", long}, "metadata.app_ios": {"", long}, "metadata.app_android": {"", long}, "metadata.tos_url": {"", long},
 			"metadata.address": {"", long}, "metadata.phone": {"", long}, "metadata.email": {"", long}, "metadata.pec": {"", long}, "metadata.cta": {"", long},
 			"metadata.token_name": {"", long}, "metadata.support_url": {"", long},

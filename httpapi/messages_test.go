@@ -98,7 +98,7 @@ func TestSubmit(t *testing.T) {
 			{"content", nil, ""}, {"content", "x", ""}, {"content", []any{}, ""},
 			{"time_to_live", 3599, ""}, {"", object{"time_to_live": 3600}, ""}, {"", object{"time_to_live": 604800}, ""}, {"time_to_live", 604801, ""},
 			{"time_to_live", 0, ""}, {"time_to_live", -1, ""}, {"time_to_live", 3600.5, ""}, {"time_to_live", "3600", ""},
-			{"time_to_live", 18446744077, ""}, {"time_to_live", int64(1) << 52, ""}, {"", object{"time_to_live": json.Number("36e2")}, ""},
+			{"time_to_live", int64(18446744077), ""}, {"time_to_live", int64(1) << 52, ""}, {"", object{"time_to_live": json.Number("36e2")}, ""},
 			{"feature_level_type", "PREMIUM", ""}, {"", object{"feature_level_type": "STANDARD"}, ""}, {"", object{"feature_level_type": "ADVANCED"}, ""},
 			{"content.due_date", "2026-12-31", ""}, {"content.due_date", "", ""}, {"content.due_date", "2026-12-31T23:59Z", ""}, {"content.due_date", 7, ""},
 			{"content.due_date", "2026-12-31 23:59:59Z", ""}, {"content.due_date", "2026-13-31T23:59:59Z", ""}, {"content.due_date", "2026-12-31T3:59:59Z", ""},

@@ -117,11 +117,11 @@ func TestLinesInError(t *testing.T) {
 		{name: "an amount with a fraction", content: payment(with{"amount": 100.5}), want: "content.payment_data.amount must be an integer"},
 		{name: "an amount of 0", content: payment(with{"amount": 0}), want: "content.payment_data.amount must be"},
 		{name: "an amount below 0", content: payment(with{"amount": -100}), want: "content.payment_data.amount must be"},
-		{name: "an amount of 11 digits", content: payment(with{"amount": 10000000000}), want: "content.payment_data.amount must be 1 to 9999999999"},
+		{name: "an amount of 11 digits", content: payment(with{"amount": int64(10000000000)}), want: "content.payment_data.amount must be 1 to 9999999999"},
 		{name: "no notice number", content: payment(with{"notice_number": nil}), want: "content.payment_data.notice_number is missing"},
 		{name: "a notice number of 17 digits", content: payment(with{"notice_number": "30203200270000025"}), want: "content.payment_data.notice_number must be"},
 		{name: "a notice number that begins with 4", content: payment(with{"notice_number": "402032002700000251"}), want: "content.payment_data.notice_number must be"},
-		{name: "a notice number as a number", content: payment(with{"notice_number": 302032002700000251}), want: "content.payment_data.notice_number must be a string"},
+		{name: "a notice number as a number", content: payment(with{"notice_number": int64(302032002700000251)}), want: "content.payment_data.notice_number must be a string"},
 		{name: "invalid_after_due_date of another type", content: payment(with{"invalid_after_due_date": 1}), want: "content.payment_data.invalid_after_due_date must be true or false"},
 		{name: "a payee of another type", content: payment(with{"payee": "90076540328"}), want: "content.payment_data.payee must be an object"},
 		{name: "a payee without a code", content: payment(with{"payee": with{}}), want: "content.payment_data.payee.fiscal_code is missing"},
@@ -249,7 +249,7 @@ func TestMessageAsRead(t *testing.T) {
 	d := newDir(t)
 	d.message("a", person(0), with{"time_to_live": 7200, "idempotency_key": "k"}, with{
 		"due_date": "2026-06-30T23:59:59+02:00", "require_secure_channels": true,
-		"payment_data": with{"amount": 9999999999, "notice_number": "302032002700000251", "invalid_after_due_date": true, "payee": with{"fiscal_code": "90076540328"}},
+		"payment_data": with{"amount": int64(9999999999), "notice_number": "302032002700000251", "invalid_after_due_date": true, "payee": with{"fiscal_code": "90076540328"}},
 	})
 	s := parseSubmission([]byte(d.messages[0]), known)
 	require.NoError(t, s.err)
@@ -302,7 +302,7 @@ func TestBadEntries(t *testing.T) {
 		{file: "services.json", entry: service.and(with{"require_secure_channels": "no"}), want: "require_secure_channels must be true or false"},
 		{file: "services.json", entry: service.and(with{"max_allowed_payment_amount": "100"}), want: "max_allowed_payment_amount must be an integer"},
 		{file: "services.json", entry: service.and(with{"max_allowed_payment_amount": -1}), want: "max_allowed_payment_amount must be 0 to 9999999999"},
-		{file: "services.json", entry: service.and(with{"max_allowed_payment_amount": 10000000000}), want: "max_allowed_payment_amount must be 0 to 9999999999"},
+		{file: "services.json", entry: service.and(with{"max_allowed_payment_amount": int64(10000000000)}), want: "max_allowed_payment_amount must be 0 to 9999999999"},
 		{file: "services.json", entry: service.and(with{"authorized_recipients": person(0)}), want: "authorized_recipients must be an array"},
 		{file: "services.json", entry: service.and(with{"authorized_recipients": []int{1}}), want: "authorized_recipients must be an array"},
 		{file: "services.json", entry: service.and(with{"authorized_recipients": []string{person(0), strings.ToLower(person(1))}}), want: "authorized_recipients must be"},

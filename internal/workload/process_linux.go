@@ -8,5 +8,5 @@ func PeakRSS() int64 {
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
 	}
-	return u.Maxrss << 10
+	return int64(u.Maxrss) << 10
 }

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -8,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func sought(x int) func(int) bool { return func(item int) bool { return item < x } }
+func sought[T cmp.Ordered](x T) func(T) bool { return func(item T) bool { return item < x } }
 
 // A list that grows to many chunks and shrinks to none is always as a sorted slice would be.
 func TestListIsASortedSlice(t *testing.T) {
@@ -77,13 +78,13 @@ func TestListIsASortedSlice(t *testing.T) {
 
 func BenchmarkList(b *testing.B) {
 	const held = 1_000_000
-	for name, next := range map[string]func(random *rand.Rand, step int) int{
-		"random": func(random *rand.Rand, _ int) int { return random.IntN(1 << 40) },
-		"queue":  func(_ *rand.Rand, step int) int { return step },
+	for name, next := range map[string]func(random *rand.Rand, step int) int64{
+		"random": func(random *rand.Rand, _ int) int64 { return random.Int64N(1 << 40) },
+		"queue":  func(_ *rand.Rand, step int) int64 { return int64(step) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			random := rand.New(rand.NewPCG(1, 2))
-			var l list[int]
+			var l list[int64]
 			for step := range held {
 				x := next(random, step)
 				l.insert(l.seek(sought(x)), x)

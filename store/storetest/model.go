@@ -239,7 +239,7 @@ func (m model) check(t tester, s store.Store) {
 			t.Fatalf("model: owner %q:\n got revision %d,%s\nwant revision %d,%s", o, got.Rev, text(got.Records), want.Rev, text(want.Records))
 		}
 	}
-	m.compareDue(t, s, store.DueQuery{Lanes: modelLanes, Until: at(int(time.Hour / time.Microsecond)), Limit: 100})
+	m.compareDue(t, s, store.DueQuery{Lanes: modelLanes, Until: at(0).Add(time.Hour), Limit: 100})
 	m.compareOwners(t, s, "", 100)
 }
 
