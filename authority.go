@@ -159,8 +159,13 @@ func (r *serviceRecord) forHistory() *serviceRecord {
 // putHint says in an organization's records that it may have prepared a service. It is written first: one that leads nowhere is passed
 // over, a service without one would not be listed. There are most at the most; 0: any number.
 func (e *Engine) putHint(ctx context.Context, code fiscalcode.Organization, id ServiceID, most int) error {
+	owner := e.codec.organization(code)
+	d, err := e.view(ctx, owner, store.Range{}, "", preparedKey(id))
+	if err != nil || d.get(preparedKey(id)) != nil { // a hint stays: who edits need not count the others
+		return err
+	}
 	o := &op{
-		owner: e.codec.organization(code), keys: []store.Key{preparedKey(id)},
+		owner: owner, keys: []store.Key{preparedKey(id)},
 		apply: func(tx *draft) error {
 			switch {
 			case tx.get(preparedKey(id)) != nil:

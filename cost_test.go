@@ -62,6 +62,27 @@ func TestAMessageCostsTheSameAfterALongHistory(t *testing.T) {
 	require.Equal(t, []int{read, written}, []int{readLate, writtenLate})
 }
 
+// What an organization edits costs the same however many services it has.
+func TestAnEditCostsTheSameBesideManyServices(t *testing.T) {
+	t.Parallel()
+	s := &countedStore{Store: memstore.New()}
+	w, ctx := newTownOn(t, s), t.Context()
+	a := w.Authority("01199250158")
+	edit := func() (read int) {
+		before := s.read
+		_, err := a.PutDraft(ctx, appio.Service{ID: "biblioteca", Name: "Biblioteca"})
+		require.NoError(t, err)
+		return s.read - before
+	}
+	edit()
+	early := edit()
+	for range 50 {
+		_, err := a.PutDraft(ctx, appio.Service{Name: "Un altro"})
+		require.NoError(t, err)
+	}
+	require.Equal(t, early, edit())
+}
+
 // A service that calls again and again, alone on its store, is known from memory; what ends its key is known at once.
 func TestAKnownKeyIsNotLookedUpAgain(t *testing.T) {
 	t.Parallel()

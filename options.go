@@ -92,7 +92,8 @@ type Options struct {
 	// What is above is a [LimitedError]. Each engine counts for itself.
 	FeedRate, ManageRate, DebtRate, AddressRate float64
 
-	// MaxServices is how many services an organization may prepare or take over, deleted ones too: see [Authority.PutDraft]. 0: 2,000.
+	// MaxServices is how many services an organization may prepare or take over, with those that it deleted, whose history stays, or handed to
+	// another: see [Authority.PutDraft]. 0: 2,000.
 	MaxServices int
 
 	// SendRate is how many messages a second a service may send that has no SendRate of its own, and DeliveryRate how many of its
