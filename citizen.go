@@ -111,6 +111,16 @@ func (c *Citizen) begin(ctx context.Context) (store.Owner, error) {
 	return c.e.codec.citizen(c.id.Code), nil
 }
 
+// MayChange counts one change that the citizen's app asks for; more often than Options.CitizenRate it is a [LimitedError]. It is for who
+// serves that app: what is called in-process is not counted by itself.
+func (c *Citizen) MayChange(ctx context.Context) error {
+	owner, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	return c.e.changes.ask(owner, c.e.opts.CitizenRate, leastAtOnce, c.e.now())
+}
+
 // Profile is what the citizen set for all services: the zero Profile for a person who never came.
 func (c *Citizen) Profile(ctx context.Context) (Profile, error) {
 	owner, err := c.begin(ctx)

@@ -76,7 +76,7 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 // Activate says whether a Special service serves a citizen, and since when (zero: now). It may be said before the citizen
 // comes. An end of the activation is in force when Activate returns: see [InFlightError]. An end may be said of anybody; Pending
 // and Active only of whom the service may write to: nobody once it is stopped, in trial its authorised recipients. It is for keys with the
-// scope WriteMessages.
+// scope WriteMessages; by one, more often than Options.ActivationRate is a [LimitedError].
 func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activation, since time.Time) error {
 	if a != Inactive && a != Pending && a != Active {
 		return invalid("Activation", "Inactive, Pending or Active")
@@ -96,6 +96,11 @@ func (s *Sender) Activate(ctx context.Context, to fiscalcode.Person, a Activatio
 	}
 	if svc.Category != Special {
 		return fmt.Errorf("%w: the service is not Special", ErrForbidden)
+	}
+	if s.key != nil {
+		if err := s.e.serves.ask(s.id, s.e.opts.ActivationRate, leastAtOnce, s.e.now()); err != nil {
+			return err
+		}
 	}
 	if a != Inactive {
 		if err := svc.permits(s.e.codec, s.e.codec.citizen(to)); err != nil {

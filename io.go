@@ -69,6 +69,8 @@ type Engine struct {
 	manages   buckets[apiKeyRecord]
 	debts     buckets[store.Owner] // of citizens
 	checks    buckets[store.Owner] // of citizens, for addresses
+	changes   buckets[store.Owner] // of citizens
+	serves    buckets[ServiceID]   // of activations
 	sends     buckets[ServiceID]
 	documents underWay
 	asks      buckets[store.Owner] // of citizens, for validations

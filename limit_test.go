@@ -179,6 +179,7 @@ func TestUsualRates(t *testing.T) {
 		"a list that was begun": {math.MaxInt, 0, func() error { _, err := day.Page(ctx, "", 0); return err }},
 		"a key for managing":    {200, time.Second / 20, func() error { _, err := w.AuthorityByKey(ctx, key, noAddr); return err }},
 		"what is to be paid":    {50, time.Second / 5, func() error { _, err := c.Debt(ctx, id); return err }},
+		"an app's change":       {50, time.Second / 5, func() error { return c.MayChange(ctx) }},
 		"an address": {10, time.Minute, func() error {
 			_, err := c.AddressTaken(ctx, appio.Email, "qualcuno@example.it")
 			return err

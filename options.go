@@ -88,9 +88,10 @@ type Options struct {
 
 	// FeedRate is how often a second one service may begin to read the subscriptions feed; 0: 5. ManageRate is how often one
 	// [ManageKey] may be shown, 0: 20; DebtRate how often one citizen may have the gateway asked what is to be paid, 0: 5; and AddressRate
-	// how often one may ask whether an address is taken that is not in their profile, 0: 1/60. Ten times as many at once, and ten at the least.
-	// What is above is a [LimitedError]. Each engine counts for itself.
-	FeedRate, ManageRate, DebtRate, AddressRate float64
+	// how often one may ask whether an address is taken that is not in their profile, 0: 1/60. ActivationRate is how often one service may say
+	// by its key whether it serves somebody, 0: 50; and CitizenRate how often one citizen's app may change something, see [Citizen.MayChange],
+	// 0: 5. Ten times as many at once, and ten at the least. What is above is a [LimitedError]. Each engine counts for itself.
+	FeedRate, ManageRate, DebtRate, AddressRate, ActivationRate, CitizenRate float64
 
 	// MaxServices is how many services an organization may prepare or take over, with those that it deleted, whose history stays, or handed to
 	// another: see [Authority.PutDraft]. 0: 2,000.
@@ -137,7 +138,7 @@ func (o *Options) complete() error {
 		usual float64
 	}{
 		{"ContactRate", &o.ContactRate, 20}, {"FeedRate", &o.FeedRate, 5}, {"ManageRate", &o.ManageRate, 20}, {"DebtRate", &o.DebtRate, 5},
-		{"AddressRate", &o.AddressRate, 1. / 60},
+		{"AddressRate", &o.AddressRate, 1. / 60}, {"ActivationRate", &o.ActivationRate, 50}, {"CitizenRate", &o.CitizenRate, 5},
 	} {
 		if *r.rate == 0 {
 			*r.rate = r.usual

@@ -44,6 +44,9 @@ func (c *call) authenticate() error {
 			return problem(http.StatusForbidden, "", "The request is another site's.")
 		}
 		c.citizen, c.identity = c.e.Citizen(id), id
+		if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+			return c.citizen.MayChange(c.ctx)
+		}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // citizensTarget is a handler for citizens over an engine in memory, with all that it can be given.
 func citizensTarget(f *testing.F) http.Handler {
 	e, err := appio.New(memstore.New(), &appio.Options{
-		Keys: appio.RandomKeys(), Channels: routes(nil), Payments: &gatewaytest.Gateway{}, DebtRate: 1e9, AddressRate: 1e9,
+		Keys: appio.RandomKeys(), Channels: routes(nil), Payments: &gatewaytest.Gateway{}, DebtRate: 1e9, AddressRate: 1e9, CitizenRate: 1e9,
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -200,6 +200,43 @@ func TestDebtRate(t *testing.T) {
 	w.by(ada, "GET", communication+"/messages", nil).into(http.StatusOK, &httpapi.MessagePage{})
 }
 
+// What a service says of whom it serves is written, as often as it likes, were it not bounded; what a host says in its name is not counted.
+func TestActivationRate(t *testing.T) {
+	t.Parallel()
+	c := &stillClock{}
+	w := setup(t, &appio.Options{ActivationRate: 2, Now: c.now}, nil)
+	for _, id := range []appio.ServiceID{bonus, "02BONUS"} {
+		w.service(appio.Service{ID: id, Name: "Bonus", State: appio.Live, Category: appio.Special})
+	}
+	say := func(id appio.ServiceID) answered {
+		return w.as(id, "PUT", "/api/v1/activations", object{"fiscal_code": ada, "status": "ACTIVE"})
+	}
+	require.Equal(t, 20, limited(t, c, time.Second/2, func() answered { return say(bonus) }))
+	say("02BONUS").into(http.StatusOK, &httpapi.Activation{})
+	w.as(bonus, "POST", "/api/v1/activations", object{"fiscal_code": ada}).into(http.StatusOK, &httpapi.Activation{})
+	require.NoError(t, w.eng.Sender(bonus).Activate(t.Context(), bruno, appio.Active, time.Time{}))
+}
+
+// A citizen's app changes things as often as people do. What it reads is not counted.
+func TestCitizenRate(t *testing.T) {
+	t.Parallel()
+	c := &stillClock{}
+	w := setupApp(t, &appio.Options{CitizenRate: 1. / 4, Now: c.now}, nil)
+	id := w.message(mensa, ada)
+	read, n := communication+"/messages/"+string(id)+"/status", 0
+	var p httpapi.ServicePreference
+	w.by(ada, "GET", preferences(mensa), nil).into(http.StatusOK, &p)
+	change := func(code fiscalcode.Person) answered {
+		if n++; n%2 == 0 {
+			return w.by(code, "POST", preferences(mensa), choice(true, true, true, p.SettingsVersion))
+		}
+		return w.by(code, "PUT", read, object{"change_type": "reading", "is_read": true})
+	}
+	require.Equal(t, 10, limited(t, c, 4*time.Second, func() answered { return change(ada) }), "whatever is changed")
+	w.by(ada, "GET", communication+"/messages", nil).into(http.StatusOK, &httpapi.MessagePage{})
+	w.by(bruno, "POST", preferences(mensa), choice(true, true, true, p.SettingsVersion)).into(http.StatusOK, &p)
+}
+
 // Who looks for addresses that somebody has proved gets few answers. An app that shows the citizen's own gets as many as it asks for.
 func TestAddressRate(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ const (
 
 func newEverywhere(t *testing.T, o Options) *everywhere {
 	s := &failing{Store: memstore.New()}
-	e, err := appio.New(s, &appio.Options{Keys: appio.RandomKeys(), Payments: &gatewaytest.Gateway{}})
+	e, err := appio.New(s, &appio.Options{Keys: appio.RandomKeys(), Payments: &gatewaytest.Gateway{}, CitizenRate: 1e9})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		s.err.Store(nil)

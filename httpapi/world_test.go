@@ -54,7 +54,7 @@ func setupOn(t testing.TB, s store.Store, eo *appio.Options, o *httpapi.Options)
 	if eo.Keys == nil {
 		eo.Keys = appio.RandomKeys()
 	}
-	for _, rate := range []*float64{&eo.FeedRate, &eo.ManageRate, &eo.DebtRate, &eo.AddressRate} { // few tests are about these
+	for _, rate := range []*float64{&eo.FeedRate, &eo.ManageRate, &eo.DebtRate, &eo.AddressRate, &eo.ActivationRate, &eo.CitizenRate} { // few tests are about these
 		*rate = cmp.Or(*rate, 1e6)
 	}
 	eng, err := appio.New(s, eo)
