@@ -80,8 +80,8 @@ func parsePosition(s string) (store.Position, error) {
 
 // Replay makes parked deliveries due again, with as much time as they had left when they were parked and an hour at least;
 // consent is read again too. What stands in for another route and was parked before its time, as in a restored store, keeps it.
-// Without ids it is all of them, each once, whenever the clock says that they were parked. An id that is not parked is ErrNotFound, after the others were replayed. It reads through all that
-// is parked.
+// Without ids it is all of them, each once, whenever the clock says that they were parked; what another replay put back meanwhile, and is
+// parked again, is not replayed. An id that is not parked is ErrNotFound, after the others were replayed. It reads through all that is parked.
 func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	if err := e.ready(ctx); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	for _, id := range ids {
 		missing[id] = true
 	}
-	run := newReplay()
+	run := e.newReplay()
 	err := e.eachDue(ctx, laneParked, 1, farFuture, func(rec store.Record) *op {
 		id := DeliveryID(strings.TrimPrefix(string(rec.Key), prefixParked))
 		if len(ids) > 0 && !missing[id] {
@@ -109,17 +109,32 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	return nil
 }
 
-// newReplay is what tells a replay from others, so that what is parked again while it goes on is not replayed again: the time does
-// not tell, since a clock may be put back.
-func newReplay() (run uint32) {
-	for run == 0 {
-		run = rand.Uint32()
+// A replayRun is what tells a replay from others, so that what is parked again while it goes on is not replayed again.
+type replayRun struct {
+	number uint32
+	began  int64
+}
+
+func (e *Engine) newReplay() replayRun {
+	run := replayRun{began: toMicro(micro(e.now()))}
+	for run.number == 0 {
+		run.number = rand.Uint32()
 	}
 	return run
 }
 
-// replayOp puts a parked delivery back into its message's open work, unless the same replay has done so before.
-func (e *Engine) replayOp(rec store.Record, run uint32) *op {
+// replayed reports whether a delivery was parked again since a replay began. Of what the replay itself put back its number tells; the time
+// would not, since a clock may be put back. Of what another did, which could go on with this one's for ever, as this one with the other's,
+// the time must do: what is parked in the future was so by a clock that was ahead, before.
+func (e *Engine) replayed(p *parkedRecord, run replayRun) bool {
+	if p.Replay == run.number {
+		return true
+	}
+	return p.Replay != 0 && p.At > run.began && p.At <= toMicro(micro(e.now().Add(e.opts.MaxSkew)))
+}
+
+// replayOp puts a parked delivery back into its message's open work, unless a replay has done so since this one began.
+func (e *Engine) replayOp(rec store.Record, run replayRun) *op {
 	o := &op{owner: rec.Owner, keys: []store.Key{rec.Key}}
 	var seen parkedRecord
 	if e.codec.of(rec.Owner).open(&rec, &seen) == nil {
@@ -140,7 +155,7 @@ func (e *Engine) replayOp(rec store.Record, run uint32) *op {
 		if p.Message != seen.Message {
 			return ErrBusy // it is another one now
 		}
-		if p.Replay == run {
+		if e.replayed(&p, run) {
 			return nil
 		}
 		at := toMicro(micro(e.now()))
@@ -160,7 +175,7 @@ func (e *Engine) replayOp(rec store.Record, run uint32) *op {
 			w.Expires = max(w.Expires, at+p.Lifetime)
 		}
 		w.Entries = append(w.Entries, en)
-		w.Replay = run
+		w.Replay = run.number
 		if err := tx.putWork(keysOfWork(p.Message), w, from); err != nil {
 			return err
 		}

@@ -306,6 +306,36 @@ func TestReplay(t *testing.T) {
 		}
 	})
 
+	t.Run("of all, twice at the same time, comes to an end", func(t *testing.T) {
+		t.Parallel()
+		w := newTown(t)
+		parkMany(w, 3)
+		before := w.now()
+		var tries atomic.Int64
+		w.email.answer = func(context.Context, appio.Delivery) error {
+			tries.Add(1)
+			return appio.Permanent(errProvider)
+		}
+		runs := []*appio.ParkedReplay{{Limit: 1}, {Limit: 1}}
+		for steps := 0; len(runs) > 0; steps++ {
+			require.Less(t, steps, 20)
+			r := runs[0]
+			done, err := w.ReplayParked(t.Context(), *r)
+			require.NoError(t, err)
+			w.advance(time.Minute)
+			w.flush() // it is parked again, after the others
+			if runs = runs[1:]; done.Next != "" {
+				r.After = done.Next
+				runs = append(runs, r)
+			}
+		}
+		require.LessOrEqual(t, tries.Load(), int64(6))
+		require.Len(t, w.parked(), 3)
+		for _, p := range w.parked() {
+			require.True(t, p.At.After(before), "each was replayed")
+		}
+	})
+
 	t.Run("can park again", func(t *testing.T) {
 		t.Parallel()
 		w, ctx := newTown(t), t.Context()

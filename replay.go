@@ -30,7 +30,7 @@ type Replayed struct {
 
 // ReplayParked is [Engine.Replay] for the deliveries that a filter describes, oldest first. It may be stopped, and begun anew, at any
 // point: what is due again is parked no longer, and what is parked again meanwhile, or until it goes on from After, is not replayed by
-// it again: so nothing is replayed twice. With an error, what Replayed says has been done. It reads
+// it again, by whichever replay it was put back: so nothing is replayed twice. With an error, what Replayed says has been done. It reads
 // through what is parked from From, or After, on.
 func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replayed, err error) {
 	if r.Limit < 0 {
@@ -40,7 +40,7 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 		return done, err
 	}
 	q := store.DueQuery{Lanes: []store.Lane{laneParked}, Until: farFuture, Limit: 256}
-	run := newReplay()
+	run := e.newReplay()
 	if !r.From.IsZero() {
 		q.After = store.Position{Due: micro(r.From)}
 	}
@@ -106,37 +106,40 @@ func (e *Engine) ReplayParked(ctx context.Context, r ParkedReplay) (done Replaye
 }
 
 // describes reports whether a parked delivery is meant. One that cannot be read is not: Replay puts it aside.
-func (e *Engine) describes(r *ParkedReplay, run uint32, rec *store.Record) (bool, error) {
+func (e *Engine) describes(r *ParkedReplay, run replayRun, rec *store.Record) (bool, error) {
 	var p parkedRecord
 	if err := e.codec.of(rec.Owner).open(rec, &p); errors.Is(err, store.ErrCorrupt) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
-	return p.Replay != run && (r.Channel == "" || p.Entry.Channel == r.Channel) && (r.Service == "" || p.Service == r.Service) &&
+	return !e.replayed(&p, run) && (r.Channel == "" || p.Entry.Channel == r.Channel) && (r.Service == "" || p.Service == r.Service) &&
 		strings.HasPrefix(p.Entry.Cause, r.Cause), nil
 }
 
-const replayCursor = "replay of parked"
+const replayCursor = "replay of parked since"
 
-func (e *Engine) sealReplay(run uint32, q store.DueQuery) Cursor {
+func (e *Engine) sealReplay(run replayRun, q store.DueQuery) Cursor {
 	at := formatPosition(&store.Record{Due: q.After.Due, Owner: q.After.Owner, Key: q.After.Key})
-	b := binary.BigEndian.AppendUint32(nil, run)
+	b := binary.BigEndian.AppendUint32(nil, run.number)
+	b = binary.BigEndian.AppendUint64(b, uint64(run.began))
 	b = binary.BigEndian.AppendUint64(b, uint64(q.Until.UnixMicro()))
 	return e.codec.sealCursor(replayCursor, position{key: string(b) + at})
 }
 
-func (e *Engine) openReplay(c Cursor) (run uint32, until time.Time, after store.Position, err error) {
+func (e *Engine) openReplay(c Cursor) (run replayRun, until time.Time, after store.Position, err error) {
 	p, err := e.codec.openCursor(replayCursor, c)
 	if err != nil {
 		return run, until, after, err
 	}
-	if len(p.key) < 12 {
+	const head = 4 + 8 + 8
+	if len(p.key) < head {
 		return run, until, after, invalid("After", "what a replay returned")
 	}
 	b := []byte(p.key)
-	after, err = parsePosition(p.key[12:])
-	return binary.BigEndian.Uint32(b), time.UnixMicro(int64(binary.BigEndian.Uint64(b[4:]))).UTC(), after, err
+	after, err = parsePosition(p.key[head:])
+	run = replayRun{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
+	return run, time.UnixMicro(int64(binary.BigEndian.Uint64(b[12:]))).UTC(), after, err
 }
 
 // lookSoon has Run look at due work.
