@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,6 +99,9 @@ func done(w http.ResponseWriter, err error) {
 // handOut writes the copies of their data that citizens ask for, each to a file that only this user can read, and says where. A real platform
 // keeps them where their own login gives them to citizens, and tells them.
 func handOut(ctx context.Context, eng *appio.Engine, dir string, out io.Writer) error {
+	if err := removeUnfinished(dir); err != nil {
+		return err
+	}
 	for {
 		found, err := eng.ServeDownload(ctx, func(ctx context.Context, c *appio.Citizen) error { return export(ctx, c, dir, out) })
 		if err != nil && ctx.Err() == nil {
@@ -116,14 +122,36 @@ func export(ctx context.Context, c *appio.Citizen, dir string, out io.Writer) (e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(dir, "*.json")
+	file, err := os.CreateTemp(dir, "*.json"+unfinished)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.Export(ctx, file), file.Close()); err != nil {
+	whole := strings.TrimSuffix(file.Name(), unfinished)
+	err = errors.Join(c.Export(ctx, file), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), whole)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
-	_, err = fmt.Fprintf(out, "a copy of a citizen's data is in %s\n", file.Name())
+	_, err = fmt.Fprintf(out, "a copy of a citizen's data is in %s\n", whole)
+	return err
+}
+
+// unfinished is how the name of a copy ends while it is written.
+const unfinished = ".partial"
+
+// removeUnfinished removes what a crash left of copies, which are written anew: a person's data lies nowhere that nobody knows of.
+func removeUnfinished(dir string) error {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), unfinished) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
 	return err
 }
 

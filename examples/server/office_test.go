@@ -76,6 +76,11 @@ func TestDownload(t *testing.T) {
 	t.Parallel()
 	const requests = "/api/identity/v1/user-data-processing"
 	db := filepath.Join(t.TempDir(), "server.db")
+	require.NoError(t, os.Mkdir(db+".downloads", 0o700))
+	crashed, kept := filepath.Join(db+".downloads", "1.json.partial"), filepath.Join(db+".downloads", "2.json")
+	for _, path := range []string{crashed, kept} {
+		require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	}
 	p := start(t, "-db", db)
 	id := p.send("key-tari", mario).ID
 	p.ask(http.StatusOK, "POST", requests, object{"choice": "DOWNLOAD"}, nil, token("token-mario")...)
@@ -94,6 +99,8 @@ func TestDownload(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, json.Valid(text))
 	require.Contains(t, string(text), id)
+	require.NoFileExists(t, crashed, "what was being written when the program died")
+	require.FileExists(t, kept)
 	p.stop()
 }
 
