@@ -377,8 +377,8 @@ func (d *draft) trimPage(task store.Record, bills []store.Key) error {
 }
 
 // voidPending looks through a citizen's open work, ends what nobody holds and is no longer allowed, and sets anew when what waits for
-// the end of quiet hours, or for a digest that is not wanted any more, is tried, in pages. It is not needed for safety, since consent is read again before each delivery: it makes
-// the end visible at once, and what need not wait any more go.
+// the end of quiet hours, or for a digest that is not wanted any more, is tried, in pages. It is not needed for safety, since consent is
+// read again before each delivery: it makes the end visible at once, and what need not wait any more go.
 func (e *Engine) voidPending(ctx context.Context, owner store.Owner, from string) error {
 	for {
 		var retimed atomic.Bool

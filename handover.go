@@ -81,8 +81,8 @@ func (m *managed) mayHandOver() error {
 }
 
 // TakeOver makes a service the organization's that another has offered it; nobody offered it, or it is gone, is ErrNotFound. It is for
-// administrators, and counts among Options.MaxServices. The service goes on in trial, as a draft, and its history goes with it, with who did what at the other organization. Its
-// keys end: who held them is not of the organization.
+// administrators, and counts among Options.MaxServices. The service goes on in trial, as a draft, and its history goes with it, with who
+// did what at the other organization. Its keys end: who held them is not of the organization.
 func (a *Authority) TakeOver(ctx context.Context, id ServiceID) (Draft, error) {
 	if err := a.e.ready(ctx); err != nil {
 		return Draft{}, err

@@ -139,8 +139,8 @@ func (o *InboxOptions) bound(r store.Range) store.Range {
 	return r
 }
 
-// messages joins what a range found: contents with their states, of the archive or of the inbox. cut says that the range goes on, in growing order. last is the
-// id up to which it is whole.
+// messages joins what a range found: contents with their states, of the archive or of the inbox. cut says that the range goes on, in
+// growing order. last is the id up to which it is whole.
 func (c *Citizen) messages(d *draft, archived bool, languages []string, cut bool) (ms []InboxMessage, last string, err error) {
 	recs := d.ranged
 	states := map[MessageID]*store.Record{}

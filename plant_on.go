@@ -13,6 +13,7 @@ import "os"
 // itest/simulation: quiet-unseen, quiet-short, quiet-stale, fallback-late, fallback-read, fallback-blind, fallback-first; for
 // itest/choices, and the first two for itest/simulation: digest-both, digest-read, digest-urgent, digest-late, digest-kept; for
 // itest/providers: breaker-stuck, breaker-restless, retry-at-once; for itest/documents: document-young, document-left, document-shared,
-// document-late, document-early, document-foreign, document-over, opening-unshown, listed-left, listed-late; for itest/counts: tally-first, tally-late, tally-added, small-told, small-even, small-days, small-anew, small-open, feed-kept, feed-early,
-// feed-blind. See docs/guarantees.md.
+// document-late, document-early, document-foreign, document-over, opening-unshown, listed-left, listed-late; for itest/counts: tally-first,
+// tally-late, tally-added, small-told, small-even, small-days, small-anew, small-open, feed-kept, feed-early, feed-blind. See
+// docs/guarantees.md.
 var planted = os.Getenv("APPIO_PLANT")

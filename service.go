@@ -185,8 +185,9 @@ func (id ServiceID) validate() error {
 }
 
 // PutService creates or replaces a service as it is given, its state too: fit for start-up code. Its keys stay. What is put as Stopped
-// its organization cannot publish, as after [Engine.StopService]; any other state lifts that. What PutService takes away, a stop, a smaller trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the
-// same store may still accept, though not deliver, a message that it had begun to decide.
+// its organization cannot publish, as after [Engine.StopService]; any other state lifts that. What PutService takes away, a stop, a smaller
+// trial, secure channels, is in force when PutService returns: see [InFlightError]. Another process on the same store may still accept,
+// though not deliver, a message that it had begun to decide.
 func (e *Engine) PutService(ctx context.Context, s Service) error {
 	if err := s.Validate(); err != nil {
 		return err

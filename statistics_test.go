@@ -209,8 +209,8 @@ func TestSenderStatistics(t *testing.T) {
 	require.ErrorIs(t, err, appio.ErrNotFound)
 }
 
-// TestSmallNumbersAreNotTold is a sender who wants to know whether one more citizen has got or read something: by a figure that is small, by one that is
-// just about a ten, by the differences of days, ranges, figures and services, and by asking again.
+// TestSmallNumbersAreNotTold is a sender who wants to know whether one more citizen has got or read something: by a figure that is small,
+// by one that is just about a ten, by the differences of days, ranges, figures and services, and by asking again.
 func TestSmallNumbersAreNotTold(t *testing.T) {
 	t.Parallel()
 	clock := newHandClock("2026-04-10 08:00")

@@ -12,8 +12,8 @@ import (
 	"github.com/appio-go/appio/fiscalcode"
 )
 
-// Handler serves an engine. It starts nothing and keeps nothing but the options and what is under way, and is safe for concurrent use; the engine is the
-// host's to run and to close.
+// Handler serves an engine. It starts nothing and keeps nothing but the options and what is under way, and is safe for concurrent use; the
+// engine is the host's to run and to close.
 func Handler(e *appio.Engine, o *Options) http.Handler {
 	return newHandler(e, o, tables()...)
 }

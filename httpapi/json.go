@@ -21,8 +21,9 @@ import (
 const maxDepth = 32
 
 // decode reads JSON into v, a pointer to a struct whose fields have json tags: strings, booleans, integers, numbers (json.Number), structs,
-// slices of these, maps from strings to these, pointers to these, and what reads itself from a string (encoding.TextUnmarshaler). A field that is no pointer and has no
-// omitempty or omitzero must be there. Errors are Problems that name the member, as "content.subject", and quote nothing.
+// slices of these, maps from strings to these, pointers to these, and what reads itself from a string (encoding.TextUnmarshaler). A field
+// that is no pointer and has no omitempty or omitzero must be there. Errors are Problems that name the member, as "content.subject", and
+// quote nothing.
 func decode(b []byte, v any) error {
 	if !utf8.Valid(b) {
 		return badParameters("The body is not UTF-8.")

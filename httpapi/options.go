@@ -12,8 +12,8 @@ import (
 )
 
 // Options configures a Handler. A nil *Options is a zero one: paths for services, none for citizens. How often a service may send and ask,
-// a key may be used for managing, and a citizen may change something, or ask about notices and addresses, is up to the engine: appio.Options.SendRate, ContactRate
-// and those that are named there.
+// a key may be used for managing, and a citizen may change something, or ask about notices and addresses, is up to the engine:
+// appio.Options.SendRate, ContactRate and those that are named there.
 type Options struct {
 	// Citizen says which citizen makes a request, as the host's login knows them, by a session's token for example. An error that is
 	// appio.ErrUnauthorized (nobody is logged in) answers 401, appio.ErrForbidden 403, any other 500, and is logged. Nil: there are no

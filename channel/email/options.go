@@ -55,7 +55,8 @@ type Options struct {
 	Platform string
 	// Body is how much of a Full delivery's text is shown; zero: a preview.
 	Body Body
-	// Message is where a message can be read, which the mail has a link to: an https URL, of which it must not depend who the reader is. Nil, or what is no https URL: no link.
+	// Message is where a message can be read, which the mail has a link to: an https URL, of which it must not depend who the reader is.
+	// Nil, or what is no https URL: no link.
 	Message func(appio.MessageID) string
 	// Withdraw is the https URL of a [WithdrawHandler], to which ?t= and the token are added. Empty: no link, no List-Unsubscribe.
 	Withdraw string

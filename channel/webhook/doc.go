@@ -34,8 +34,8 @@
 // # Where to
 //
 // An endpoint that somebody else has entered must not lead into the host's own network. Only public addresses are connected to, whatever
-// the name resolved to, by https on port 443; Options has what else is allowed. Redirects are not followed, and no proxy is used. Where an endpoint is entered,
-// [Channel.Check] tells what can be told of it at once.
+// the name resolved to, by https on port 443; Options has what else is allowed. Redirects are not followed, and no proxy is used. Where an
+// endpoint is entered, [Channel.Check] tells what can be told of it at once.
 //
 // An endpoint that hangs takes one of Route.Workers until Options.Timeout. Where citizens enter endpoints there should be many, a few
 // hundred, which cost nothing while nothing is sent.
