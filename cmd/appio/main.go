@@ -184,7 +184,7 @@ func jsonFlag(f *flag.FlagSet, c *call) {
 	f.BoolVar(&c.json, "json", false, "print one JSON object")
 }
 
-// ring is the keyring that -keys names; nil: none was named. The file must be there: FileKeys would make one.
+// ring is the keyring that -keys names; nil: none was named. A file that is missing is told before the store is read.
 func (c *call) ring() (appio.Keyring, error) {
 	if c.keys == "" {
 		return nil, nil
@@ -195,18 +195,24 @@ func (c *call) ring() (appio.Keyring, error) {
 	return appio.FileKeys(c.keys), nil
 }
 
-// told adds to an error what to do about it.
+// told adds to an error the command's name, and what to do about it.
 func (c *call) told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", c.name, hinted(err))
+}
+
+// hinted adds to an error what to do about it.
+func hinted(err error) error {
 	hint := ""
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, store.ErrLocked):
 		hint = "end the process that has the file open; a backup of a running engine is Engine.Backup's"
 	case errors.Is(err, store.ErrNewer):
 		hint = "a later version of appio made it, and a later version of this tool reads it"
 	case errors.Is(err, store.ErrKey):
-		hint = "the keys are not those of this store"
+		hint = "the keys are not those of this store: -keys names the file that it was made with, usually FILE.key, or a copy"
 	case errors.Is(err, store.ErrCorrupt):
 		hint = "the file is damaged: \"appio help check\", and docs/operations.md"
 	case errors.Is(err, store.ErrFull):
@@ -215,7 +221,7 @@ func (c *call) told(err error) error {
 		hint = "it is left as it is: name another file, or move it away"
 	}
 	if hint == "" {
-		return fmt.Errorf("%s: %w", c.name, err)
+		return err
 	}
-	return fmt.Errorf("%s: %w\n  %s", c.name, err, hint)
+	return fmt.Errorf("%w\n  %s", err, hint)
 }

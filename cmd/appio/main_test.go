@@ -166,7 +166,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"explain", "a", "-message", "m"}, 2, "-keys is needed"},
 		{[]string{"bench", "-store", "nonsense"}, 2, "bolt or mem"},
 		{[]string{"check", "/no/such/file"}, 1, "no such file"},
-		{[]string{"inspect", "/no/such/file"}, 1, "no such file"},
+		{[]string{"inspect", "/no/such/file"}, 1, "appio: inspect: boltstore: open file: no such file"},
 		{[]string{"compact", "/no/such/file"}, 1, "no such file"},
 		{[]string{"backup", "/no/such/file", "-to", filepath.Join(t.TempDir(), "b")}, 1, "no such file"},
 		{[]string{"restore", filepath.Join(t.TempDir(), "b"), "-from", "/no/such/file"}, 1, "no such file"},

@@ -85,7 +85,7 @@ func (c *call) survey(ctx context.Context, each func(appio.Finding)) (*survey, e
 		case l.Survey != nil:
 			last = l.Survey
 		default:
-			failure = &childError{l.Error, l.Code}
+			failure = fmt.Errorf("%s: %w", c.name, &childError{l.Error, l.Code})
 		}
 	}
 	_, _ = io.Copy(io.Discard, out)
@@ -127,7 +127,7 @@ func (c *call) surveyHere(ctx context.Context) error {
 		tell(line{Finding: &appio.Finding{Problem: err.Error()}})
 		tell(line{Survey: s})
 	case err != nil:
-		err = c.told(err)
+		err = hinted(err)
 		tell(line{Error: err.Error(), Code: exitCode(err)})
 	default:
 		tell(line{Survey: s})
