@@ -184,7 +184,7 @@ func (e *Engine) readOrganization(ctx context.Context, code fiscalcode.Organizat
 	var r organizationRecord
 	found, err := d.read(keyOrganization, &r)
 	if err == nil && !found {
-		err = ErrNotFound
+		err = fmt.Errorf("%w: no organization has this code", ErrNotFound)
 	}
 	return &r, err
 }

@@ -340,7 +340,7 @@ func (c *Citizen) Preference(ctx context.Context, id ServiceID) (Preference, err
 		return Preference{}, err
 	}
 	if id.validate() != nil {
-		return Preference{}, ErrNotFound
+		return Preference{}, errNoService
 	}
 	d, err := c.e.viewConsent(ctx, owner, id)
 	if err != nil {
@@ -351,7 +351,7 @@ func (c *Citizen) Preference(ctx context.Context, id ServiceID) (Preference, err
 		return Preference{}, err
 	}
 	if s == nil {
-		return Preference{}, ErrNotFound
+		return Preference{}, errNoService
 	}
 	cs, err := d.readConsent(id)
 	if err != nil {
@@ -467,13 +467,13 @@ func (c *Citizen) setPreference(ctx context.Context, id ServiceID, p Preference,
 		return err
 	}
 	if id.validate() != nil {
-		return ErrNotFound
+		return errNoService
 	}
 	p.Channels = maps.Clone(p.Channels)
 	return c.e.changeConsent(ctx, owner, consentChange{by: ByCitizen, id: c.id, service: id,
 		preference: func(cs *consentState, s *serviceRecord) (*preferenceRecord, error) {
 			if s == nil {
-				return nil, ErrNotFound
+				return nil, errNoService
 			}
 			if err := check(c.e.effective(cs, s)); err != nil {
 				return nil, err

@@ -383,7 +383,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 			return nil, nil, err
 		}
 		if s == nil {
-			return nil, nil, ErrNotFound
+			return nil, nil, errNoService
 		}
 		if err := c.sender.authorize(s); err != nil {
 			return nil, nil, err

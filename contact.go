@@ -50,7 +50,7 @@ func (s *Sender) contact(ctx context.Context, to fiscalcode.Person) (*consentSta
 		return nil, nil, invalid("To", "a fiscal code")
 	}
 	if s.id.validate() != nil {
-		return nil, nil, ErrNotFound
+		return nil, nil, errNoService
 	}
 	d, err := s.e.viewConsent(ctx, s.e.codec.citizen(to), s.id)
 	if err != nil {

@@ -119,7 +119,7 @@ func (s *Sender) PutDocument(ctx context.Context, to fiscalcode.Person, d Docume
 		return Document{}, err
 	}
 	if s.e.opts.Documents == nil {
-		return Document{}, ErrUnsupported
+		return Document{}, unsupported("Options.Documents")
 	}
 	if err := s.e.ready(ctx); err != nil {
 		return Document{}, err
@@ -271,7 +271,7 @@ func (c *Citizen) OpenDocument(ctx context.Context, id MessageID, doc DocumentID
 	case i < 0:
 		return Document{}, nil, ErrNotFound
 	case c.e.opts.Documents == nil:
-		return Document{}, nil, ErrUnsupported
+		return Document{}, nil, unsupported("Options.Documents")
 	}
 	r, err := c.e.codec.openBlob(ctx, c.e.opts.Documents, owner, doc)
 	if err != nil {
@@ -403,7 +403,7 @@ func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) 
 		return 0, err
 	}
 	if e.opts.Documents == nil {
-		return 0, ErrUnsupported
+		return 0, unsupported("Options.Documents")
 	}
 	if err := e.dropDocuments(ctx, e.codec.citizen(fiscalcode.Sandbox)); err != nil {
 		return 0, err

@@ -63,6 +63,12 @@ func (e *FieldError) Error() string { return "appio: invalid " + e.Field + ": " 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
 
+// unsupported is an [ErrUnsupported] that says which means are missing: what this engine, or its store, is without.
+func unsupported(without string) error { return fmt.Errorf("%w: without %s", ErrUnsupported, without) }
+
+// errNoService is that of an id which no service has: ids are public, and the operator's own typing is most often at fault.
+var errNoService = fmt.Errorf("%w: no service has this id", ErrNotFound)
+
 func invalid(field, rule string) error { return &FieldError{Field: field, Rule: rule} }
 
 // An InFlightError says that a revocation is stored and holds for all later deliveries, but that these were under way

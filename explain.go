@@ -2,6 +2,7 @@ package appio
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/appio-go/appio/fiscalcode"
@@ -14,6 +15,8 @@ type Explanation struct {
 	Consents []ConsentRecord // of the citizen, about all services or this one, up to the decision; newest first
 }
 
+var errNoMessage = fmt.Errorf("%w: no citizen has a message of this id", ErrNotFound)
+
 // ExplainMessage finds a message by its id alone, whoever it is to, and explains its decision. It reads through all citizens:
 // who knows the recipient asks [Engine.Explain]. An id that no citizen has is ErrNotFound.
 func (e *Engine) ExplainMessage(ctx context.Context, id MessageID) (Explanation, error) {
@@ -21,7 +24,7 @@ func (e *Engine) ExplainMessage(ctx context.Context, id MessageID) (Explanation,
 		return Explanation{}, err
 	}
 	if !validULID(string(id)) {
-		return Explanation{}, ErrNotFound
+		return Explanation{}, errNoMessage
 	}
 	after := store.Owner(citizenOwner)
 	for {
@@ -45,7 +48,7 @@ func (e *Engine) ExplainMessage(ctx context.Context, id MessageID) (Explanation,
 			}
 		}
 		if len(reads) < store.MaxReads/4 {
-			return Explanation{}, ErrNotFound
+			return Explanation{}, errNoMessage
 		}
 		after = names[len(names)-1]
 	}
@@ -70,7 +73,7 @@ func (e *Engine) ExplainService(ctx context.Context, to fiscalcode.Person, id Se
 		return Explanation{}, err
 	}
 	if svc == nil {
-		return Explanation{}, ErrNotFound
+		return Explanation{}, errNoService
 	}
 	cs, err := d.readConsent(id)
 	if err != nil {

@@ -378,10 +378,10 @@ func (s *Sender) SubscriptionsFeed(day time.Time) List[FeedEntry] {
 
 func (s *Sender) mayReadFeed(ctx context.Context) error {
 	if s.e.opts.FeedDays == 0 {
-		return ErrUnsupported
+		return unsupported("Options.FeedDays")
 	}
 	if s.id.validate() != nil {
-		return ErrNotFound
+		return errNoService
 	}
 	r, err := s.e.readService(ctx, s.id)
 	if err != nil {

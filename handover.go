@@ -23,7 +23,7 @@ func (e *Engine) Entrust(ctx context.Context, id ServiceID, by string) (Draft, e
 		return Draft{}, err
 	}
 	if before.live == nil {
-		return Draft{}, ErrNotFound
+		return Draft{}, errNoService
 	}
 	code := before.live.Organization
 	if err := e.putHint(ctx, fiscalcode.Organization(code), id, 0); err != nil {

@@ -386,7 +386,7 @@ func (e *Engine) Compact(ctx context.Context) error {
 		}
 		w, ok := s.(interface{ Unwrap() store.Store })
 		if !ok {
-			return ErrUnsupported
+			return unsupported("a store that has a method Compact")
 		}
 		s = w.Unwrap()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -104,7 +105,7 @@ func (e *Engine) Replay(ctx context.Context, ids ...DeliveryID) error {
 	}
 	e.lookSoon()
 	if len(missing) > 0 {
-		return ErrNotFound
+		return fmt.Errorf("%w: %d of the deliveries are not parked", ErrNotFound, len(missing))
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func (e *Engine) PauseChannel(ctx context.Context, name string) error {
 		return err
 	}
 	if e.route(name) == nil {
-		return ErrNotFound
+		return fmt.Errorf("%w: no route has this name", ErrNotFound)
 	}
 	return e.changePauses(ctx, Operation{Name: "pause", Channel: name}, func(r *pauseRecord, now int64) error {
 		return setPaused(&r.Channels, name, now)

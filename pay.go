@@ -161,7 +161,7 @@ func (c *Citizen) bill(ctx context.Context, owner store.Owner, id pagopa.RPTID) 
 
 func (c *Citizen) beginPayment(ctx context.Context, id pagopa.RPTID) (store.Owner, error) {
 	if c.e.opts.Payments == nil {
-		return "", ErrUnsupported
+		return "", unsupported("Options.Payments")
 	}
 	owner, err := c.begin(ctx)
 	if err != nil {

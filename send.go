@@ -75,7 +75,7 @@ func (s *Sender) ID() ServiceID { return s.id }
 func (s *Sender) authorize(r *serviceRecord) error {
 	switch {
 	case r == nil:
-		return ErrNotFound
+		return errNoService
 	case s.key == nil:
 		return nil
 	case !r.hasKey(s.key):

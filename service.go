@@ -320,7 +320,7 @@ func (c *Citizen) Service(ctx context.Context, id ServiceID) (Service, error) {
 // readService is the record of a service, or ErrNotFound.
 func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord, error) {
 	if id.validate() != nil {
-		return nil, ErrNotFound
+		return nil, errNoService
 	}
 	d, err := e.view(ctx, service(id), store.Range{}, "", keyService)
 	if err != nil {
@@ -328,7 +328,7 @@ func (e *Engine) readService(ctx context.Context, id ServiceID) (*serviceRecord,
 	}
 	r := d.get(keyService)
 	if r == nil {
-		return nil, ErrNotFound
+		return nil, errNoService
 	}
 	return e.decodeService(d.owner, r)
 }
@@ -340,7 +340,7 @@ func (e *Engine) currentService(ctx context.Context, id ServiceID) (*serviceReco
 		return e.readService(ctx, id)
 	}
 	if now.err != nil || now.record == nil {
-		return nil, cmp.Or(now.err, ErrNotFound)
+		return nil, cmp.Or(now.err, errNoService)
 	}
 	return now.record, nil
 }
@@ -521,7 +521,7 @@ func (e *Engine) PutKey(ctx context.Context, id ServiceID, k KeySlot, key string
 	}
 	return e.setKey(ctx, id, key, nil, func(_ *draft, r *serviceRecord, hash []byte) (*serviceRecord, []byte, error) {
 		if r == nil {
-			return nil, nil, ErrNotFound
+			return nil, nil, errNoService
 		}
 		return r.withKey(k, hash)
 	})

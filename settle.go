@@ -44,7 +44,7 @@ const keepNews = 400 * 24 * time.Hour
 // time stands. A time in the future counts as now. ErrUnsupported without Options.Payments.
 func (e *Engine) Settle(ctx context.Context, ev PaymentEvent) error {
 	if e.opts.Payments == nil {
-		return ErrUnsupported
+		return unsupported("Options.Payments")
 	}
 	if err := ev.validate(); err != nil {
 		return err

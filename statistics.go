@@ -36,7 +36,7 @@ func (e *Engine) Statistics(ctx context.Context, id ServiceID, from, to time.Tim
 
 func (e *Engine) statistics(ctx context.Context, id ServiceID, from, to time.Time, open bool) ([]Day, error) {
 	if !e.opts.Statistics {
-		return nil, ErrUnsupported
+		return nil, unsupported("Options.Statistics")
 	}
 	from, to = utcDay(from), utcDay(to)
 	if to.Before(from) || !to.Before(from.AddDate(0, 0, maxStatisticsDays)) {

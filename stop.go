@@ -56,12 +56,12 @@ func (e *Engine) changeHeld(ctx context.Context, id ServiceID, by string, f func
 		return err
 	}
 	if id.validate() != nil {
-		return ErrNotFound
+		return errNoService
 	}
 	return e.changeServiceWith(ctx, id, []store.Key{keyDraft}, e.managing(serviceActor{by: ByOperator, who: by}, func(m *managed) error {
 		switch {
 		case m.live == nil:
-			return ErrNotFound
+			return errNoService
 		case m.d != nil && m.d.Stage == Deleted:
 			return fmt.Errorf("%w: the service is deleted", ErrConflict)
 		}
