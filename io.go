@@ -127,15 +127,19 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if err := o.complete(); err != nil { // before a file is made
 		return nil, err
 	}
+	if o.File != nil && o.File.ReadOnly {
+		return nil, invalid("Options.File.ReadOnly", "false: an engine writes")
+	}
 	if (fresh || own) && !o.Plain { // the key first: a file without it would be of no use
 		if _, _, err := o.Keys.Current(); err != nil {
 			return nil, fmt.Errorf("appio: open: %w", err)
 		}
 	}
-	s, err := boltstore.Open(path, nil)
+	s, err := boltstore.Open(path, o.File)
 	if err != nil {
 		return nil, fmt.Errorf("appio: open: %w", err)
 	}
+	o.File = nil
 	e, err := New(alone.Store{Store: s}, &o)
 	if err == nil {
 		e.owned = true
@@ -148,7 +152,9 @@ func Open(path string, opts *Options) (*Engine, error) {
 }
 
 // New makes an engine on any store, which stays the caller's to close, after the engine. It does no I/O: a key that is not
-// the store's shows at the first call, as store.ErrKey.
+// the store's shows at the first call, as store.ErrKey. Other engines may be on the store, also where it is a file that this process
+// has opened: so a pause takes five seconds, what a process that died was delivering waits for Options.Lease, and services are read
+// for each message. On a file of its own Open does without all that.
 func New(s store.Store, opts *Options) (*Engine, error) {
 	var o Options
 	if opts != nil {
@@ -159,6 +165,9 @@ func New(s store.Store, opts *Options) (*Engine, error) {
 	}
 	if s == nil {
 		return nil, invalid("store", "not nil")
+	}
+	if o.File != nil {
+		return nil, invalid("Options.File", "only for Open")
 	}
 	if o.Keys == nil && !o.Plain {
 		return nil, invalid("Options.Keys", "needed to seal records: FileKeys, or RandomKeys in tests")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/appio-go/appio/blob"
 	"github.com/appio-go/appio/store"
+	"github.com/appio-go/appio/store/boltstore"
 )
 
 // Options configures an [Engine]. A nil *Options is a zero one: messages reach the inbox and nothing else.
@@ -39,6 +40,10 @@ type Options struct {
 	// Keys gives the engine keys that seal records and make pseudonyms. Nil: Open makes one in the file's name + ".key",
 	// with a new file only (an old file without its key is store.ErrKey); New answers ErrInvalid. See FileKeys, RandomKeys.
 	Keys Keyring
+
+	// File is how Open opens its file: a limit of size, slower backups, less memory. Nil: as boltstore.Open does without Options. With
+	// ReadOnly, and with New, it is ErrInvalid.
+	File *boltstore.Options
 
 	// Documents keeps what messages carry: see [Document]. Nil: Open makes a directory, the file's name + ".documents", when there is
 	// something to keep; with New there are none.
