@@ -167,6 +167,7 @@ func (c *Citizen) SetMode(ctx context.Context, m Mode) error {
 // UpdateProfile changes the profile by f, which gets the current one and may be called again after a conflict; its error ends
 // the update. The profile is made if there was none. What the change takes away is no longer sent when UpdateProfile returns:
 // see [InFlightError]. An address that it says is proved, and that somebody else has proved, is ErrTaken where its route says Unique.
+// The Channels that f gets are never nil.
 func (c *Citizen) UpdateProfile(ctx context.Context, f func(*Profile) error) error {
 	owner, err := c.begin(ctx)
 	if err != nil {
@@ -332,8 +333,9 @@ func validChannelName(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 }
 
-// Preference is what holds for a service: the citizen's own choice, or what follows from the mode (then SettingsVersion is 0).
-// For a Special service Inbox is whether it serves the citizen.
+// Preference is what holds for a service: the citizen's own choice, or what follows from the mode (then SettingsVersion is 0). From Auto
+// everything follows but Digest, ReadStatus too; from Manual, and while undecided, nothing. For a Special service Inbox is whether it
+// serves the citizen.
 func (c *Citizen) Preference(ctx context.Context, id ServiceID) (Preference, error) {
 	owner, err := c.begin(ctx)
 	if err != nil {

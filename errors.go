@@ -46,8 +46,6 @@ var (
 // ErrGateway is returned, with what it said, when the payment gateway fails or does not answer: neither a debt nor a [pagopa.Fault].
 var ErrGateway = errors.New("appio: the payment gateway failed")
 
-// Failures of storage are those of package store: store.ErrFull, ErrFailed, ErrCorrupt, ErrClosed, ErrLocked, ErrKey, ErrNewer.
-
 // ErrIncomplete is a store.ErrCorrupt that comes with the rest: some items of a [List] cannot be read, or some persons of Service.Trial and the
 // like, and all others were returned. Putting persons again mends it.
 var ErrIncomplete = fmt.Errorf("%w: a part of what was asked; the rest was returned", store.ErrCorrupt)

@@ -27,6 +27,11 @@
 //
 // Records are sealed (AES-256-GCM), each person's with a key of their own, which an erasure destroys. [Open] keeps them in one
 // bbolt file; [New] takes any [store.Store].
+//
+// # Errors
+//
+// Errors are told apart with errors.Is: those of this package, and for failures of storage those of package store: [store.ErrFull],
+// ErrFailed, ErrCorrupt, ErrClosed, ErrLocked, ErrKey and ErrNewer. An [InFlightError] is no failure: what was asked for is stored.
 package appio
 
 import (

@@ -25,7 +25,7 @@ type Operation struct {
 
 // An Outcome is how an operation ended.
 type Outcome struct {
-	Err       error // of "deliver": the first channel's error, as it is stored; of the gateway: a fault, or that it failed
+	Err       error // what the call answers; of "deliver": the first channel's error, as it is stored; of the gateway: a fault, or that it failed
 	Processed int   // of "send"
 	Rejected  int
 }

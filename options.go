@@ -46,7 +46,7 @@ type Options struct {
 	File *boltstore.Options
 
 	// Documents keeps what messages carry: see [Document]. Nil: Open makes a directory, the file's name + ".documents", when there is
-	// something to keep; with New there are none.
+	// something to keep; with New there are none, unless it gets a fileblob.New.
 	Documents blob.Store
 
 	// MaxDocument is the most bytes of a document; 0: 10 MiB.
@@ -59,7 +59,7 @@ type Options struct {
 	// Plain leaves records unsealed, with checksums: for tests and comparisons. A store is plain or sealed for good.
 	Plain bool
 
-	// Backoff is the delay before the next attempt of a delivery, from 1. Nil: exponential to an hour, with full jitter.
+	// Backoff is the delay after an attempt of a delivery that failed, from 1. Nil: by chance up to 2 s, 4 s, 8 s and so on, an hour at most.
 	Backoff func(attempt int) time.Duration
 
 	// DeletionGrace is how long a deletion that a citizen asks for can be taken back: see [Citizen.RequestData]. 0: 6 days; negative: it
@@ -74,7 +74,8 @@ type Options struct {
 	// for each message. What was sent without it is not counted.
 	Statistics bool
 
-	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10.
+	// MaxAttempts is how often a delivery is tried before it is parked. 0: 10, which with the usual Backoff takes some 9 minutes, 17 at most,
+	// whatever TimeToLive is: a provider may be out of order for longer, and Route.Breaker sees that only where much is sent.
 	MaxAttempts int
 
 	// Lease is how long work is claimed; 0: 30 s. DeliverTimeout bounds one Deliver; 0: 20 s. Margin is kept between them; 0: 2 s.

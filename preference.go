@@ -33,7 +33,8 @@ func (c Content) String() string {
 	return "invalid"
 }
 
-// Channels says by channel name how much each may show; a name that is absent is None.
+// Channels says by channel name how much each may show; a name that is absent is None. One that no route of the engine has is kept, and does
+// nothing: the route may come, or come back.
 type Channels map[string]Content
 
 // On is the channels named, each Full.

@@ -8,7 +8,9 @@
 // Deliver tries once to hand one delivery to the provider. The engine calls it, and the engine alone decides whether and when
 // it is called again: it keeps the work in the store, waits longer after each failure, gives up after Options.MaxAttempts and
 // leaves the delivery to the operator as parked. So a channel has no retry loop, no queue and no buffer of its own. Retries
-// inside a client library are best turned off: they take the time of the attempt, and while they last a revocation waits.
+// inside a client library are best turned off: they take the time of the attempt, and while they last a revocation waits. net/http itself
+// may send a request again that has a header Idempotency-Key, where a connection ends before the answer; with Request.GetBody set to nil
+// it does not.
 //
 // Deliver returns when the provider has taken the message or has refused it. What nil means is what the engine then records
 // as proof: delivered. A channel that answers nil and sends a moment later breaks two promises at once. If the process ends

@@ -114,7 +114,8 @@ var faultChecks = []faultCheck{
 		return s.met(t, []Fault{Busy, Pauses, Refuses, Gone, Credentials, Lost}, func(f Fault, _ appio.Delivery, _ error) {
 			n := s.provider.Asked()
 			if n-before > 1 {
-				t.Errorf("a provider that %s was asked %d times in one call; want once: the engine tries again, and waits before it does", f, n-before)
+				t.Errorf("a provider that %s was asked %d times in one call; want once: the engine tries again, and waits before it does "+
+					"(net/http repeats a request that has a header Idempotency-Key, unless its GetBody is nil)", f, n-before)
 			}
 			before = n
 		})
