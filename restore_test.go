@@ -54,6 +54,40 @@ func parkedOf(t testing.TB, e *appio.Engine) (all []appio.ParkedDelivery) {
 	return all
 }
 
+// A host that keeps the tokens which were redeemed since a backup redeems them again in the restored store.
+func TestAWithdrawalIsMadeAgainAfterARestore(t *testing.T) {
+	t.Parallel()
+	ctx, path, restored := t.Context(), filepath.Join(t.TempDir(), "io.db"), filepath.Join(t.TempDir(), "io.db")
+	out := &channeltest.Recorder{}
+	options := &appio.Options{Channels: []appio.Route{{Name: appio.Email, Channel: out, ByCode: true}}}
+	e, err := appio.Open(path, options)
+	require.NoError(t, err)
+	tari := peopled(t, e, appiotest.Mario)
+	var backup bytes.Buffer
+	require.NoError(t, e.Backup(ctx, &backup))
+	_, err = tari.Send(ctx, appiotest.Message(appiotest.Mario))
+	require.NoError(t, err)
+	_, err = e.Flush(ctx)
+	require.NoError(t, err)
+	token := out.Deliveries()[0].Withdraw
+	require.NoError(t, e.Withdraw(ctx, token))
+	require.NoError(t, e.Close())
+
+	require.NoError(t, appio.Restore(ctx, &backup, restored))
+	copyKeys(t, path, restored)
+	e, err = appio.Open(restored, options)
+	require.NoError(t, err)
+	defer e.Close()
+	mario := e.Citizen(appio.Identity{Code: appiotest.Mario})
+	is, err := mario.Preference(ctx, "tari")
+	require.NoError(t, err)
+	require.Equal(t, appio.Full, is.Channels[appio.Email], "the backup does not know")
+	require.NoError(t, e.Withdraw(ctx, token))
+	is, err = mario.Preference(ctx, "tari")
+	require.NoError(t, err)
+	require.Equal(t, appio.None, is.Channels[appio.Email])
+}
+
 func TestRestore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
