@@ -75,7 +75,7 @@ func (a *api) write(w http.ResponseWriter, ans answer) {
 		out = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 		h.Set("Content-Type", "application/json")
 		if _, is := body.(*Problem); is {
-			h.Set("Content-Type", "application/problem+json")
+			h.Set("Content-Type", problemType)
 		}
 	}
 	ans.writeHeader(h)

@@ -10,7 +10,7 @@
 // which an organization prepares its services, for a key of the organization (appio.Engine.AuthorityByKey); those of the app are below
 // /api/communication/v1 and /api/identity/v1, and ask [Options].Citizen, the host's login, who it is. TLS, the server, its bound on
 // connections, and the time and size of headers are the host's. All paths are below /api/, so that beside others of the host's own the handler is
-// mounted with mux.Handle("/api/", h); what IO has no path for, as quiet hours, digests and the operator's work, the host offers by those.
+// mounted with mux.Handle("/api/", h); what IO has no path for, as quiet hours, digests and the operator's work, the host offers by those, with [ProblemOf].
 //
 // # Answers
 //

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/httpapi"
@@ -73,4 +74,70 @@ func ExampleHandler() {
 	// Output:
 	// 201 Created
 	// 401 Unauthorized {"title":"Unauthorized","status":401,"detail":"The key is not known, or is no longer in use."}
+}
+
+// A host adds paths of its own, here for quiet hours, which IO does not have. They know citizens by the same login, and answer errors alike.
+func ExampleProblemOf() {
+	dir, err := os.MkdirTemp("", "appio")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	eng, err := appio.Open(filepath.Join(dir, "appio.db"), nil)
+	if err != nil {
+		panic(err)
+	}
+	defer eng.Close()
+	login := func(r *http.Request) (appio.Identity, error) {
+		if r.Header.Get("Authorization") != "Bearer session-of-ada" { // a host looks its sessions up
+			return appio.Identity{}, appio.ErrUnauthorized
+		}
+		return appio.Identity{Code: "LVLDAA85T50G702B", Level: appio.L2, Provider: "cie"}, nil
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/api/", httpapi.Handler(eng, &httpapi.Options{Citizen: login}))
+	mux.HandleFunc("PUT /quiet/{from}/{to}", func(w http.ResponseWriter, r *http.Request) {
+		from, err1 := time.ParseDuration(r.PathValue("from"))
+		to, err2 := time.ParseDuration(r.PathValue("to"))
+		id, err := login(r)
+		if err == nil {
+			err = eng.Citizen(id).UpdateProfile(r.Context(), func(p *appio.Profile) error {
+				if err1 != nil || err2 != nil {
+					return appio.ErrInvalid
+				}
+				p.Quiet = appio.QuietHours{From: from, To: to}
+				return nil
+			})
+		}
+		if p := httpapi.ProblemOf(err); p != nil {
+			p.ServeHTTP(w, r) // with 500 and 503 err goes to the log
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+
+	for _, path := range []string{"/quiet/22h/7h", "/quiet/22h/21h", "/quiet/22h/late"} {
+		req, err := http.NewRequest("PUT", srv.URL+path, nil)
+		if err != nil {
+			panic(err)
+		}
+		req.Header.Set("Authorization", "Bearer session-of-ada")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			panic(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(strings.TrimSpace(resp.Status + " " + string(body)))
+	}
+	// Output:
+	// 204 No Content
+	// 400 Bad Request {"title":"Bad parameters","status":400,"detail":"Quiet: at most 20 hours"}
+	// 400 Bad Request {"title":"Bad parameters","status":400}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"github.com/appio-go/appio/store"
 )
 
+const problemType = "application/problem+json"
+
 // A Problem is how the handler answers what went wrong (RFC 9457, application/problem+json).
 type Problem struct {
 	Type   string `json:"type,omitempty"` // empty: about:blank
@@ -20,6 +23,20 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 
 	after time.Duration // with 429 and 503: when to ask again
+	ours  bool          // it failed on this side, which its log is told
+}
+
+// ServeHTTP writes the problem as an answer, with Retry-After where it has a time.
+func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and a number
+	}
+	w.Header().Set("Content-Type", problemType)
+	ans := p.answer()
+	ans.writeHeader(w.Header())
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // who asked may have gone
 }
 
 // Error is the title.
@@ -62,8 +79,27 @@ func notAllowed() *Problem {
 
 func internalError() *Problem { return problem(http.StatusInternalServerError, "", "") }
 
-// problemOf is THE mapping of errors to answers: a route's own Problem as it is, an engine's error by its kind.
+// ProblemOf is what the handler answers to an error of the engine's, for a host whose own paths are to answer alike. It is nil for no error,
+// and for an appio.InFlightError alone, by which what was asked for holds. With 500 and 503 it is the host that logs the error: a Problem
+// does not have it.
+func ProblemOf(err error) *Problem {
+	if settled(err) == nil {
+		return nil
+	}
+	return problemOf(err)
+}
+
+// problemOf is ProblemOf where a route answers, which the log is told of what failed on this side.
 func (a *api) problemOf(rt *route, err error) *Problem {
+	p := problemOf(err)
+	if p.ours {
+		a.o.Logger.Error("a request failed", "route", rt.pattern, "err", err)
+	}
+	return p
+}
+
+// problemOf is THE mapping of errors to answers: a route's own Problem as it is, an engine's error by its kind.
+func problemOf(err error) *Problem {
 	var (
 		p       *Problem
 		field   *appio.FieldError
@@ -88,6 +124,8 @@ func (a *api) problemOf(rt *route, err error) *Problem {
 		return problem(http.StatusConflict, "", "An erasure is under way.")
 	case errors.Is(err, appio.ErrExpired):
 		return problem(http.StatusGone, "", "It is too late for that.")
+	case errors.Is(err, appio.ErrTaken):
+		return problem(http.StatusPreconditionFailed, "", "The address is one that somebody else has proved.")
 	case errors.Is(err, appio.ErrLimited):
 		p = problem(http.StatusTooManyRequests, "", "")
 		p.after = time.Second
@@ -106,13 +144,13 @@ func (a *api) problemOf(rt *route, err error) *Problem {
 		p.after = time.Second
 		return p
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrClosed):
-		a.o.Logger.Error("a request failed", "route", rt.pattern, "err", err)
 		p = problem(http.StatusServiceUnavailable, "", "")
-		p.after = 10 * time.Second
+		p.after, p.ours = 10*time.Second, true
 		return p
 	}
-	a.o.Logger.Error("a request failed", "route", rt.pattern, "err", err)
-	return internalError()
+	p = internalError()
+	p.ours = true
+	return p
 }
 
 // titled is err with another title, where it is a problem of what was sent.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestProblemOf(t *testing.T) {
 		{appio.ErrConflict, 409, "Conflict", ""},
 		{appio.ErrErasing, 409, "Conflict", ""},
 		{appio.ErrExpired, 410, "Gone", ""},
+		{appio.ErrTaken, 412, "Precondition Failed", ""},
 		{appio.ErrLimited, 429, "Too many requests", "1"},
 		{&appio.LimitedError{After: time.Millisecond}, 429, "Too many requests", "1"},
 		{&appio.LimitedError{After: 61*time.Second + 1}, 429, "Too many requests", "62"},
@@ -56,4 +58,18 @@ func TestProblemOf(t *testing.T) {
 			require.NotContains(t, p.Detail, "secret")
 		}
 	}
+}
+
+// A host's own path answers as the handler does, and does not take a revocation that holds for a failure.
+func TestProblemsOfAHostsOwnPaths(t *testing.T) {
+	require.Nil(t, ProblemOf(nil))
+	require.Nil(t, ProblemOf(fmt.Errorf("choosing: %w", &appio.InFlightError{Deliveries: []appio.DeliveryID{"d"}})))
+
+	w := httptest.NewRecorder()
+	ProblemOf(&appio.LimitedError{After: 61 * time.Second}).ServeHTTP(w, nil)
+	require.Equal(t, http.StatusTooManyRequests, w.Code)
+	require.Equal(t, "61", w.Header().Get("Retry-After"))
+	require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.JSONEq(t, `{"title":"Too many requests","status":429}`, w.Body.String())
 }
