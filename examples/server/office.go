@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/httpapi"
 	"github.com/appio-go/appio/pagopa"
 )
 
@@ -36,18 +37,18 @@ func (o office) routes() http.Handler {
 	mux.HandleFunc("GET /operator/reviews", o.reviews)
 	mux.HandleFunc("POST /operator/reviews/{id}/approve", func(w http.ResponseWriter, r *http.Request) {
 		_, err := o.eng.Approve(r.Context(), appio.ServiceID(r.PathValue("id")), "operator")
-		done(w, err)
+		done(w, r, err)
 	})
 	mux.HandleFunc("POST /operator/reviews/{id}/reject", func(w http.ResponseWriter, r *http.Request) {
 		_, err := o.eng.Reject(r.Context(), appio.ServiceID(r.PathValue("id")), "operator", r.URL.Query().Get("reason"))
-		done(w, err)
+		done(w, r, err)
 	})
 	mux.HandleFunc("POST /operator/payments/{rpt_id}", func(w http.ResponseWriter, r *http.Request) {
 		event, err := o.creditors.pay(r.PathValue("rpt_id"))
 		if err == nil {
 			err = o.eng.Settle(r.Context(), event)
 		}
-		done(w, err)
+		done(w, r, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(operatorToken)) == 0 {
@@ -71,7 +72,7 @@ func (o office) reviews(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		if err != nil {
-			done(w, err)
+			done(w, r, err)
 			return
 		}
 		all = append(all, review{d.ID, d.Name, string(d.Organization)})
@@ -80,20 +81,13 @@ func (o office) reviews(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(all) // who asked may have gone
 }
 
-// done says how it went, in few words.
-func done(w http.ResponseWriter, err error) {
-	switch {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, appio.ErrInvalid):
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	case errors.Is(err, appio.ErrNotFound):
-		http.Error(w, "there is no such thing", http.StatusNotFound)
-	case errors.Is(err, appio.ErrConflict):
-		http.Error(w, "it is not, or no longer, to be decided", http.StatusConflict)
-	default:
-		http.Error(w, "this side failed", http.StatusInternalServerError)
+// done says how it went, as the paths of IO's API do.
+func done(w http.ResponseWriter, r *http.Request, err error) {
+	if p := httpapi.ProblemOf(err); p != nil {
+		p.ServeHTTP(w, r)
+		return
 	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // handOut writes the copies of their data that citizens ask for, each to a file that only this user can read, and says where. A real platform
