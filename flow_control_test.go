@@ -253,6 +253,47 @@ func TestIdleWorkers(t *testing.T) {
 	})
 }
 
+// readCounter counts the owners that are read.
+type readCounter struct {
+	store.Store
+	owners atomic.Int64
+}
+
+func (c *readCounter) View(ctx context.Context, reads []store.Read) ([]store.Snapshot, error) {
+	c.owners.Add(int64(len(reads)))
+	return c.Store.View(ctx, reads)
+}
+
+// TestRatedServiceAtBatches: a BatchChannel's next batch has no more of a service than may go, and no more is read for it.
+func TestRatedServiceAtBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box, counted := &batchbox{}, &readCounter{Store: memstore.New()}
+		w := newTownOn(t, counted, func(o *appio.Options) {
+			o.Channels = o.Channels[:1]
+			o.Channels[0].Channel, o.Channels[0].Workers = box, 1
+		})
+		s := w.put(func(s *appio.Service) { s.DeliveryRate = 50 })
+		ms := make([]appio.Message, 100)
+		for i := range ms {
+			ms[i] = messageTo(w.enrolled(personNumber(i)))
+		}
+		defer w.run()()
+		synctest.Wait()
+		_, err := s.SendBatch(t.Context(), ms)
+		require.NoError(t, err)
+		synctest.Wait()
+		counted.owners.Store(0)
+		time.Sleep(3 * time.Second)
+		n := 0
+		for _, ds := range box.taken() {
+			n += len(ds)
+		}
+		require.Equal(t, len(ms), n)
+		require.Less(t, counted.owners.Load(), int64(20*len(ms)))
+	})
+}
+
 func TestServiceRates(t *testing.T) {
 	t.Parallel()
 

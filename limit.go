@@ -151,6 +151,21 @@ func (p *pacing) wait(id ServiceID) time.Duration {
 	return 0
 }
 
+// ready is how many deliveries of a service may go now, as far as its rate is known.
+func (p *pacing) ready(id ServiceID) int {
+	if !p.some.Load() {
+		return math.MaxInt
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.m[id]
+	if b == nil {
+		return math.MaxInt
+	}
+	b.fill(time.Now())
+	return int(b.tokens)
+}
+
 // room is how many items of a service are worth having in memory at one channel.
 func (p *pacing) room(id ServiceID) int {
 	if !p.some.Load() {

@@ -429,10 +429,13 @@ func (q *channelQueue) fill(batch []*item, most int) []*item {
 	if most > 1 && q.queued > 1 {
 		seen = make(map[store.Owner]bool, most)
 	}
-	var passed []*share // all they have is of citizens who are in the batch already
+	var passed []*share // all they have is of citizens who are in the batch already, or above their rate
 	for s := q.turn(); s != nil; s = q.turn() {
 		q.leave()
-		it := s.take(seen)
+		var it *item
+		if !q.enough(batch, s.service) {
+			it = s.take(seen)
+		}
 		if it == nil {
 			passed = append(passed, s)
 			continue
@@ -453,6 +456,20 @@ func (q *channelQueue) fill(batch []*item, most int) []*item {
 		s.wait()
 	}
 	return batch
+}
+
+// enough reports whether a batch has as many of a service as its rate lets go now: more would be read for nothing, and put back.
+func (q *channelQueue) enough(batch []*item, id ServiceID) bool {
+	ready, n := q.d.e.pacing.ready(id), 0
+	if ready > len(batch) {
+		return false
+	}
+	for _, it := range batch {
+		if it.service == id {
+			n++
+		}
+	}
+	return n > 0 && n >= ready
 }
 
 func (q *channelQueue) batched() bool {
