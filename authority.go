@@ -81,6 +81,9 @@ type serviceActor struct {
 // was approved the live copy follows the draft, in trial, so that the service can be tried with its authorised recipients and the
 // sandbox; from then on it stays as it was approved. State is not looked at. Category, Premium, Scopes, SendRate and DeliveryRate are the
 // operator's: they stay as they are. What is submitted cannot be edited: ErrConflict. A new one beyond Options.MaxServices is ErrInvalid.
+//
+// A service of [Engine.PutService] that is the organization's becomes one that it prepares, which it can also stop and delete. What is live
+// stays so, but does not count as approved, as it does by [Engine.Entrust]: once stopped, it needs an approval to be published again.
 func (a *Authority) PutDraft(ctx context.Context, s Service) (Draft, error) {
 	if s.ID == "" && a.e.ready(ctx) == nil {
 		s.ID = ServiceID(a.e.ulids.next(a.e.now()))

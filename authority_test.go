@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/appio-go/appio"
+	"github.com/appio-go/appio/appiotest"
 	"github.com/appio-go/appio/fiscalcode"
 	"github.com/appio-go/appio/internal/form"
 )
@@ -560,5 +561,30 @@ func (m *paper) shown() {
 	m.changes++
 	if m.last = m.draft; m.released {
 		m.last = m.live
+	}
+}
+
+// An organization that edits what the operator has put gets it as a draft; only Entrust makes what is live count as approved.
+func TestEditingWhatTheOperatorPut(t *testing.T) {
+	ctx := t.Context()
+	for _, entrusted := range []bool{false, true} {
+		k := appiotest.New(t, nil)
+		k.Service("tari")
+		require.NoError(t, k.PutOrganization(ctx, appio.Organization{Code: appiotest.Organization, Name: "Comune", SignedAt: k.Now()}))
+		comune := k.Authority(appiotest.Organization)
+		if entrusted {
+			_, err := k.Entrust(ctx, "tari", "operator")
+			require.NoError(t, err)
+		}
+		d, err := comune.PutDraft(ctx, appio.Service{ID: "tari", Name: "TARI"})
+		require.NoError(t, err)
+		require.Equal(t, appio.Published, d.Publication)
+		require.NoError(t, comune.Unpublish(ctx, "tari"))
+		err = comune.Publish(ctx, "tari")
+		if entrusted {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, appio.ErrConflict)
+		}
 	}
 }
