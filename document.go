@@ -397,8 +397,14 @@ func (e *Engine) removeDocument(ctx context.Context, owner store.Owner, id Docum
 
 // CollectDocuments removes what is in Options.Documents, was put more than two days ago, and is of no message: because it was never sent, or
 // was refused, or the message is gone. It says how many there were; one that cannot be removed is an error, after the others were. Run does
-// it a minute after it begins and once a day. What another engine put there, with a store that was not made as a copy of this one, stays.
+// it a minute after it begins and once a day, and believes a clock that has leapt ahead only when it still says so the next time. What
+// another engine put there, with a store that was not made as a copy of this one, stays.
 func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) {
+	return e.collectOlder(ctx, e.now())
+}
+
+// collectOlder is CollectDocuments at a time.
+func (e *Engine) collectOlder(ctx context.Context, now time.Time) (removed int, err error) {
 	if err := e.ready(ctx); err != nil {
 		return 0, err
 	}
@@ -408,7 +414,7 @@ func (e *Engine) CollectDocuments(ctx context.Context) (removed int, err error) 
 	if err := e.dropDocuments(ctx, e.codec.citizen(fiscalcode.Sandbox)); err != nil {
 		return 0, err
 	}
-	young := ulidAt(e.now().Add(-orphanAfter))
+	young := ulidAt(now.Add(-orphanAfter))
 	var page []blob.ID
 	var first error // of those that could not be removed
 	for info, err := range e.opts.Documents.All(ctx) {
@@ -500,17 +506,22 @@ func (e *Engine) collectDocuments(ctx context.Context, page []blob.ID) (removed 
 	return removed, err
 }
 
-// collecting runs CollectDocuments now and then until ctx ends.
+// collecting runs CollectDocuments now and then until ctx ends. A clock that leaps ahead makes no document old: it is believed when it still
+// says so the next time.
 func (e *Engine) collecting(ctx context.Context) {
 	t := time.NewTimer(collectFirst)
 	defer t.Stop()
+	was, at := e.now(), e.mono()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		if _, err := e.CollectDocuments(ctx); err != nil && ctx.Err() == nil {
+		now, mono := e.now(), e.mono()
+		steady := earlier(now, was.Add(mono-at))
+		was, at = now, mono
+		if _, err := e.collectOlder(ctx, steady); err != nil && ctx.Err() == nil {
 			e.log().Error("documents that no message has could not be removed, and will be", "err", err)
 		}
 		t.Reset(collectEvery)

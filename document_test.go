@@ -437,6 +437,31 @@ func TestDocuments(t *testing.T) {
 		require.Len(t, blobs(t, kept), int(put.Load()))
 	})
 
+	inBubble(t, "are not old because a clock leaps ahead, until it has said so for a day", func(t *testing.T) {
+		var ahead atomic.Int64
+		w, kept := newArchive(t, func(o *appio.Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		})
+		s, c := w.put(), w.enrol(giuseppe, appio.Auto)
+		end := w.run()
+		defer end()
+		d := w.putDocument(s, giuseppe, certificate(100))
+		time.Sleep(time.Second)
+		ahead.Store(int64(10 * 24 * time.Hour))
+		time.Sleep(5 * time.Minute) // Run has looked
+		require.Len(t, blobs(t, kept), 1)
+		ahead.Store(0)
+		id := w.send(s, messageTo(giuseppe, withDocuments(d)))
+		_, _, err := readDocument(t.Context(), c, id, d.ID)
+		require.NoError(t, err)
+
+		w.putDocument(s, giuseppe, certificate(200))
+		require.Len(t, blobs(t, kept), 2)
+		ahead.Store(int64(10 * 24 * time.Hour))
+		time.Sleep(24 * time.Hour)
+		require.Len(t, blobs(t, kept), 1, "the clock was right")
+	})
+
 	t.Run("of another engine in the same place stay", func(t *testing.T) {
 		t.Parallel()
 		w, kept := newArchive(t)
