@@ -80,7 +80,9 @@ func (c channel) trouble(ctx context.Context, r *rand.Rand, calls []*attempt, d 
 	quick := between(r, time.Millisecond, 2*time.Second)
 	switch r.IntN(12) {
 	case 0:
-		return appio.RetryAfter(between(r, time.Second, time.Hour), errBusy)
+		wait := between(r, time.Second, time.Hour)
+		c.l.w.asked(calls, wait)
+		return appio.RetryAfter(wait, errBusy)
 	case 1:
 		if err := c.wait(ctx, r, quick); err != nil {
 			return err

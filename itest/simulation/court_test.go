@@ -91,9 +91,10 @@ type attempt struct {
 	begin, end       int
 	began, ended     time.Time
 	err              error
-	cancelled        bool // its context had ended when it answered
-	lost             bool // the process crashed during it, or so soon after that the outcome may not be known
-	cut              bool // during it
+	cancelled        bool          // its context had ended when it answered
+	lost             bool          // the process crashed during it, or so soon after that the outcome may not be known
+	cut              bool          // during it
+	wait             time.Duration // that the channel asked for before the next
 }
 
 type span struct{ begin, end int }
@@ -608,6 +609,23 @@ func (w *world) judgeCopy(b *attempt) {
 // lease stood.
 func (w *world) unrecorded(a, b *attempt) bool {
 	return (b == nil || b.began.Sub(a.began) > 10*time.Second) && a.life.troubled.After(a.began)
+}
+
+// asked is called as a channel asks for a time before the next attempt.
+func (w *world) asked(calls []*attempt, wait time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range calls {
+		a.wait = wait
+	}
+}
+
+// longestWait is the most that may lie before a delivery's next attempt, which may be later than its time is over.
+func (w *world) longestWait(id appio.DeliveryID) (wait time.Duration) {
+	for _, a := range w.byDelivery[id] {
+		wait = max(wait, a.wait, mostBackoff)
+	}
+	return wait
 }
 
 // answered is called as a call of a channel ends.

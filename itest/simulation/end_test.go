@@ -205,7 +205,7 @@ func (w *world) judgeMessage(ctx context.Context, m *message) {
 		switch {
 		case o.Result == appio.OutcomeDelivered && !tried(func(a *attempt) bool { return a.end != 0 && a.err == nil && !a.cut }):
 			w.failf("%s: %s counts as delivered, and no channel said so", m.marker, o.ID)
-		case o.Result == appio.OutcomeExpired && !w.plan.leaps && o.At.Sub(rec.At) < time.Hour-w.plan.skew:
+		case o.Result == appio.OutcomeExpired && !w.plan.leaps && o.At.Sub(rec.At)+w.longestWait(o.ID) < time.Hour-w.plan.skew:
 			w.failf("%s: %s by %s has expired %v after it was sent", m.marker, o.ID, o.Channel, o.At.Sub(rec.At))
 		case o.Result == appio.OutcomeParked && o.Cause == "":
 			w.failf("%s: %s was parked without a cause", m.marker, o.ID)

@@ -103,7 +103,7 @@ func (w *world) options(l *life) *appio.Options {
 		Keys: keyring{}, Plain: w.plan.plain, MaxSkew: w.plan.skew, MaxAttempts: w.plan.attempts, ContactRate: 1e6, DigestHour: digestHour,
 		Now: func() time.Time { return w.now() },
 		Backoff: func(attempt int) time.Duration {
-			return between(w.dice.about("backoff", fmt.Sprint(attempt, time.Now().UnixNano())), 100*time.Millisecond, time.Minute)
+			return between(w.dice.about("backoff", fmt.Sprint(attempt, time.Now().UnixNano())), 100*time.Millisecond, mostBackoff)
 		},
 	}
 	if l != nil {
@@ -118,6 +118,8 @@ func (w *world) options(l *life) *appio.Options {
 	o.Channels[1].Fallback = w.plan.fallsBack(byAddress)
 	return o
 }
+
+const mostBackoff = time.Minute
 
 // fallsBack is what a route stands in for.
 func (p *plan) fallsBack(channel string) appio.Fallback {
