@@ -574,7 +574,9 @@ func (d *dispatcher) try(q *channelQueue, it *item, r result, n int) {
 		}
 		if err != nil {
 			d.storeFailed(err)
-			d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
+			d.e.writer.later(0, func() { // as tell does, which would lock again
+				d.e.log().Error("what became of a delivery could not be recorded", "channel", q.route.Name, "err", err)
+			})
 		}
 		d.e.counts.attempt(r.kind)
 		d.recorded(q, it, r)

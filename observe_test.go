@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/appio-go/appio"
 	"github.com/appio-go/appio/fiscalcode"
+	"github.com/appio-go/appio/internal/form"
 	"github.com/appio-go/appio/store"
 	"github.com/appio-go/appio/store/memstore"
 )
@@ -286,6 +288,51 @@ func TestLogger(t *testing.T) {
 		require.Contains(t, out.String(), "panicked")
 		require.Contains(t, out.String(), errLost.Error())
 		requireNothingOf(t, out.String())
+	})
+
+	t.Run("may call the engine", func(t *testing.T) {
+		t.Parallel()
+		form.Watch(t, time.Minute)
+		synctest.Test(t, func(t *testing.T) {
+			var w *town
+			told := map[string]bool{}
+			var mu sync.Mutex
+			h := newHookedStore()
+			w = newTownOn(t, h, func(o *appio.Options) {
+				o.Logger = slog.New(slog.NewTextHandler(writerFunc(func(line []byte) (int, error) {
+					_ = w.person(matteo).SetMode(context.Background(), appio.Manual)
+					mu.Lock()
+					defer mu.Unlock()
+					told[string(line)] = true
+					return len(line), nil
+				}), &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+					if a.Key == slog.MessageKey {
+						return a
+					}
+					return slog.Attr{}
+				}}))
+			})
+			s := w.put()
+			w.enrol(giuseppe, appio.Auto)
+			w.send(s, messageTo(giuseppe))
+			for _, r := range recordsOf(t, h.Store, citizens) {
+				if strings.HasPrefix(string(r.Key), "q/") {
+					r.Value[len(r.Value)/2] ^= 0x40
+					overwrite(t, h.Store, r.Owner, store.Change{Put: []store.Record{r}})
+				}
+			}
+			w.send(s, messageTo(giuseppe))
+			w.push.answer = func(context.Context, appio.Delivery) error {
+				h.onCommit(func(context.Context, []store.Change, commitFunc) ([]error, error) { return nil, store.ErrFailed })
+				return nil
+			}
+			_, _ = w.Flush(t.Context())
+			time.Sleep(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			require.Contains(t, told, "msg=\"a record could not be read and was put aside\"\n")
+			require.Contains(t, told, "msg=\"what became of a delivery could not be recorded\"\n")
+		})
 	})
 }
 

@@ -393,7 +393,7 @@ func (e *Engine) remindOp(ctx context.Context, rec store.Record, away *atomic.In
 			return err
 		}
 		// What it depends on is damaged, and nothing was put. It must not be in the way of the others, nor ask the gateway all the time.
-		e.log().Error("a reminder waits, as a record could not be read", "err", err)
+		e.writer.tell(func() { e.log().Error("a reminder waits, as a record could not be read", "err", err) })
 		return tx.putSealed(store.Record{Key: rec.Key, Lane: rec.Lane, Due: micro(e.opts.Reminders.inHours(e.now().Add(gatewayPause)))}, &seen)
 	}
 	return o

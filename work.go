@@ -534,7 +534,8 @@ func (c *claim) unreadable(tx *draft, rec *store.Record, err error) error {
 	}
 	c.moved = true
 	tx.quarantine(rec)
-	c.e.log().Error("a record could not be read and was put aside", "lane", uint16(rec.Lane))
+	lane := uint16(rec.Lane)
+	c.e.writer.tell(func() { c.e.log().Error("a record could not be read and was put aside", "lane", lane) })
 	return nil
 }
 

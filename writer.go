@@ -200,6 +200,13 @@ func (w *writer) later(pause time.Duration, f func()) {
 	})
 }
 
+// tell says something to the host's logger, by whom no commit waits for: it may take long, or call the engine. It is called without w.mu.
+func (w *writer) tell(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.later(0, f)
+}
+
 func (o *op) end(err error) {
 	if err != nil && o.work != nil {
 		o.work.failed()
