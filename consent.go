@@ -104,6 +104,7 @@ type consentState struct {
 	erasing    bool
 	life       uint32            // number of the person's data key: another after an erasure
 	changed    time.Time         // before the change that is being made; set by applyConsent
+	newest     uint64            // number of the newest event of the history that it knows; set by applyConsent
 	profile    *profileRecord    // nil: there is none
 	preference *preferenceRecord // nil: none under the current settings
 	activation *activationRecord // nil: none
@@ -312,11 +313,14 @@ func (e *Engine) changeConsent(ctx context.Context, owner store.Owner, c consent
 	return e.revoke(ctx, owner, commit, e.refusedNow, foreign)
 }
 
+// newestEvent is the end of the history of consent.
+var newestEvent = store.Range{From: prefixHistory, To: store.Key(prefixEnd(prefixHistory)), Limit: 1, Descending: true}
+
 // consentOp is the change itself; where before and after are given, they are set to the consent around it.
 func (e *Engine) consentOp(owner store.Owner, c consentChange, before, after **consentState) *op {
 	o := &op{
 		owner: owner, urgent: true, keys: e.codec.of(owner).consentKeys(c.service),
-		rng: store.Range{From: prefixHistory, To: store.Key(prefixEnd(prefixHistory)), Limit: 1, Descending: true},
+		rng: newestEvent,
 		apply: func(tx *draft) error {
 			b, a, err := e.applyConsent(tx, &c)
 			if before != nil {
@@ -350,7 +354,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 		if err := tx.open(&tx.ranged[0], &last); err != nil {
 			return nil, nil, err
 		}
-		before.changed = fromMicro(last.At)
+		before.changed, before.newest = fromMicro(last.At), last.Number
 	}
 	next := *before
 	after = &next
@@ -419,6 +423,7 @@ func (e *Engine) applyConsent(tx *draft, c *consentChange) (before, after *conse
 	if err := tx.appendEvent(&ev); err != nil {
 		return nil, nil, err
 	}
+	after.newest = ev.Number
 	if err := e.feedConsent(tx, c, &ev, before, after); err != nil {
 		return nil, nil, err
 	}

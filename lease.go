@@ -115,7 +115,8 @@ func (f *foreignWork) refresh(ctx context.Context, e *Engine) {
 
 // foreignOfCitizen lists what other engines hold of this citizen that was allowed before a change of consent and is not after.
 // Where an earlier change, of which a call may have returned without having seen the end, is as recent as a lease can be old, it is
-// all that may have been allowed then and is not now.
+// all that may have been allowed then and is not now; likewise where consent has changed again since: what was allowed before is not
+// known any more then.
 func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, changed ServiceID, before, after *consentState) (*foreignWork, error) {
 	f := &foreignWork{}
 	recent := e.recent(before.changed)
@@ -144,10 +145,11 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 				continue
 			}
 			// The preference for this service under the old settings is still there.
-			v, err := e.viewConsent(ctx, owner, w.Service)
+			v, err := e.view(ctx, owner, newestEvent, service(w.Service), e.codec.of(owner).consentKeys(w.Service)...)
 			if err != nil {
 				return nil, err
 			}
+			recent := recent || v.changedSince(after)
 			if p, err := v.readProfile(); err != nil {
 				return nil, err
 			} else if p == nil { // erased meanwhile: nothing is allowed any more
@@ -184,6 +186,12 @@ func (e *Engine) foreignOfCitizen(ctx context.Context, owner store.Owner, change
 		}
 		rng.From = d.ranged[len(d.ranged)-1].Key + "\x00"
 	}
+}
+
+// changedSince reports whether consent may have changed after a state of it. It reads newestEvent.
+func (d *draft) changedSince(cs *consentState) bool {
+	var last consentEvent
+	return len(d.ranged) > 0 && (d.open(&d.ranged[0], &last) != nil || last.Number > cs.newest)
 }
 
 // consentAround is the consent for one service before and after a change.

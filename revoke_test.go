@@ -286,6 +286,27 @@ func TestASecondRevocationNamesTheSame(t *testing.T) {
 		},
 		"erasure": citizen(func(ctx context.Context, c *appio.Citizen) error { return c.Erase(ctx) }),
 	}
+	// try has one engine deliver, and revoke on the other, which is given the store that it is on.
+	try := func(t *testing.T, revoke func(first, second *appio.Engine, s *hookedStore, id appio.DeliveryID), again func(context.Context, *appio.Engine) error) {
+		begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
+		var ahead atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		const lease = 10 * time.Second // so that no delivery is given up meanwhile
+		s := newHookedStore()
+		first, second, m := twoEngines(t, s, lease, [2]func() time.Time{now, now}, func(_ context.Context, d appio.Delivery) error {
+			begun <- d.ID
+			<-release
+			return nil
+		})
+		open := sync.OnceFunc(func() { close(release) })
+		defer open()
+		ahead.Store(int64(2 * lease)) // what the citizen chose before is older than any lease
+		_, err := first.Sender("tari").Send(t.Context(), m)
+		require.NoError(t, err)
+		revoke(first, second, s, <-begun)
+		open()
+		require.Eventually(t, func() bool { return again(t.Context(), second) == nil }, 5*time.Second, time.Millisecond)
+	}
 	for one, revokeFirst := range revocations {
 		for other, revokeThen := range revocations {
 			if one == "erasure" && other != "stop of the service" { // nothing of the citizen can be changed after that
@@ -293,32 +314,39 @@ func TestASecondRevocationNamesTheSame(t *testing.T) {
 			}
 			t.Run(one+", then "+other, func(t *testing.T) {
 				t.Parallel()
-				begun, release := make(chan appio.DeliveryID, 1), make(chan struct{})
-				var ahead atomic.Int64
-				now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-				const lease = 10 * time.Second // so that no delivery is given up meanwhile
-				first, second, m := twoEngines(t, memstore.New(), lease, [2]func() time.Time{now, now}, func(_ context.Context, d appio.Delivery) error {
-					begun <- d.ID
-					<-release
-					return nil
-				})
-				var once sync.Once
-				open := func() { once.Do(func() { close(release) }) }
-				defer open()
-				ahead.Store(int64(2 * lease)) // what the citizen chose before is older than any lease
-				_, err := first.Sender("tari").Send(t.Context(), m)
-				require.NoError(t, err)
-				id := <-begun
-				for _, revoke := range []func(context.Context, *appio.Engine) error{revokeFirst, revokeThen} {
-					var left *appio.InFlightError
-					require.ErrorAs(t, revoke(t.Context(), second), &left)
-					require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
-				}
-				open()
-				require.Eventually(t, func() bool { return revokeThen(t.Context(), second) == nil }, 5*time.Second, time.Millisecond)
+				try(t, func(_, second *appio.Engine, _ *hookedStore, id appio.DeliveryID) {
+					for _, revoke := range []func(context.Context, *appio.Engine) error{revokeFirst, revokeThen} {
+						requireNames(t, revoke(t.Context(), second), id)
+					}
+				}, revokeThen)
+			})
+			if one == "erasure" || one == other {
+				continue
+			}
+			t.Run(one+", and before it looks "+other, func(t *testing.T) {
+				t.Parallel()
+				try(t, func(first, second *appio.Engine, s *hookedStore, id appio.DeliveryID) {
+					var crossed atomic.Bool
+					s.onCommit(func(ctx context.Context, changes []store.Change, next commitFunc) (errs []error, err error) {
+						errs, err = next(ctx, changes)
+						if crossed.CompareAndSwap(false, true) {
+							requireNames(t, revokeThen(ctx, first), id)
+						}
+						return errs, err
+					})
+					requireNames(t, revokeFirst(t.Context(), second), id)
+				}, revokeThen)
 			})
 		}
 	}
+}
+
+// requireNames is for a revocation that could not wait until a delivery was over.
+func requireNames(t *testing.T, err error, id appio.DeliveryID) {
+	t.Helper()
+	var left *appio.InFlightError
+	require.ErrorAs(t, err, &left)
+	require.Equal(t, []appio.DeliveryID{id}, left.Deliveries)
 }
 
 // Who wants no reminders any more is told of one that another engine is sending.
