@@ -24,7 +24,7 @@ func TestPlantedBugs(t *testing.T) {
 		first int // seed: a bug that is seen seldom is looked for from near one that sees it
 		seeds int // from there on, within which it is caught
 	}{
-		{"no-gate", 1, 200}, {"no-foreign-wait", 1, 200}, {"no-start-check", 1, 2000}, {"no-skew", 1, 2000},
+		{"no-gate", 1, 200}, {"no-foreign-wait", 1, 200}, {"no-start-check", 1001, 2000}, {"no-skew", 1, 2000},
 		{"change-unseen", 1, 200}, {"late-delivered", 1, 200}, {"attempts-forgotten", 1, 200}, {"unknown-is-failed", 1, 200}, {"landed-again", 1, 200},
 		{"held-forgotten", 2001, 2000}, {"lane-forgotten", 1, 2000}, {"cursor-skips", 1, 200}, {"erasure-skips", 2001, 2000},
 		{"quiet-unseen", 1, 1000}, {"digest-both", 1, 200}, {"digest-read", 1, 2000},
