@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -504,9 +505,9 @@ func TestADigestKeepsItsHour(t *testing.T) {
 		s := w.put()
 		gathers(w, giuseppe)
 		w.send(s, messageTo(giuseppe))
-		tried := 0
+		var tried atomic.Int64
 		w.email.answer = func(context.Context, appio.Delivery) error {
-			if tried++; tried == 1 {
+			if tried.Add(1) == 1 {
 				w.advance(-450 * time.Minute)
 				return errProvider
 			}
@@ -515,7 +516,7 @@ func TestADigestKeepsItsHour(t *testing.T) {
 		defer w.run()()
 		w.advance(450 * time.Minute)
 		time.Sleep(time.Until(hour) - time.Second)
-		require.Equal(t, 1, tried)
+		require.EqualValues(t, 1, tried.Load())
 		time.Sleep(3 * time.Second)
 		require.Len(t, w.email.deliveries(), 1)
 	})
