@@ -32,7 +32,8 @@ type dispatcher struct {
 	failure  error         // of the store
 	tried    atomic.Int64  // deliveries
 	crowded  crowded
-	whole    bool // nothing is left to recover
+	whole    bool          // nothing is left to recover
+	sweepAt  time.Duration // when sweep looks again, on the monotonic clock
 
 	laneReader            // of deliveries, effects and clean-up
 	reminders  laneReader // of reminders, which are looked for beside them

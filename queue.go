@@ -511,9 +511,16 @@ func (q *channelQueue) putBack(items []*item, wait time.Duration) {
 	}
 }
 
-// sweep gives back what has waited so long, for a worker or for its service's rate, that its lease leaves no time to deliver it.
+// sweep gives back what has waited so long, for a worker or for its service's rate, that its lease leaves no time to deliver it. It looks at
+// all that waits, and so not at each look of Run's: a part of a lease later is early enough.
 func (d *dispatcher) sweep() {
+	now := d.e.mono()
 	d.mu.Lock()
+	if now < d.sweepAt {
+		d.mu.Unlock()
+		return
+	}
+	d.sweepAt = now + min(pollEvery, d.e.opts.Lease/16)
 	var stale []*item
 	for _, q := range d.queues {
 		stale = append(stale, q.drop(func(s *share, it *item) bool {
